@@ -1,0 +1,33 @@
+//! The one upstream kind that the spine writes: Dapr's Configuration, as far as it is used.
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How one Dapr server behaves. Only the fields that Catalyst sets; Dapr owns the kind and ships its CRD.
+#[derive(
+    Clone, CustomResource, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize,
+)]
+#[kube(
+    group = "dapr.io",
+    version = "v1alpha1",
+    kind = "Configuration",
+    plural = "configurations",
+    namespaced,
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigurationSpec {
+    /// Who may call this app.
+    pub access_control: AccessControl,
+}
+
+/// Who may call an app.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessControl {
+    /// What holds for a caller that no policy names: `allow` or `deny`.
+    pub default_action: String,
+    /// The trust domain of this app's own SVID.
+    pub trust_domain: String,
+}

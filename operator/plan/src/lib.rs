@@ -1,0 +1,21 @@
+//! Decides which manifests should exist, and why. Pure: no cluster, no clock, no randomness, no environment.
+//!
+//! Every concern is one file with one `plan` function: `(&Kind, &World) -> Result<Plan, Invalid>`.
+
+pub mod cidr;
+pub mod egress;
+pub mod home;
+pub mod identity;
+pub mod lease;
+pub mod names;
+pub mod namespace;
+pub mod network;
+mod plan;
+pub mod project;
+pub mod readiness;
+pub mod region;
+pub mod secret;
+
+pub use plan::{
+    Datum, Finding, Invalid, Keep, Key, Live, Object, Owner, Plan, Resource, SecretBytes, Tenure,
+};

@@ -1,0 +1,55 @@
+//! The Project itself: whether the region takes it in, and how its apps are.
+
+use std::sync::Arc;
+
+use catalyst_crds::{AppIdentity, Project, Region};
+use serde_json::json;
+
+use crate::{Invalid, Plan, names, region};
+
+/// What a Project's own verdict reads.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// The Region, if there is one.
+    pub region: Option<Arc<Region>>,
+    /// Every Project of the cluster.
+    pub projects: Vec<Arc<Project>>,
+    /// The AppIdentities in the project's namespace.
+    pub apps: Vec<Arc<AppIdentity>>,
+    /// Whether the project has its namespace.
+    pub standing: bool,
+}
+
+/// Judges a Project and counts its apps. What follows from it, other concerns plan.
+///
+/// # Errors
+/// None: what is wrong is the plan's problem, so that the counts are told all the same.
+pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
+    let name = project.metadata.name.as_deref().unwrap_or_default();
+    let ready = world.apps.iter().filter(|app| is_ready(app)).count();
+    let total = world.apps.len();
+    let apps = json!({"ready": ready, "total": total, "summary": format!("{ready}/{total}")});
+    let status = [
+        ("apps".to_string(), apps),
+        ("namespace".to_string(), json!(names::namespace_of(name))),
+    ];
+    Ok(Plan {
+        problem: region::admit(
+            project,
+            world.region.as_deref(),
+            &world.projects,
+            world.standing,
+        )
+        .err(),
+        status: status.into_iter().collect(),
+        suspended: project.spec.suspend,
+        ..Plan::default()
+    })
+}
+
+fn is_ready(app: &AppIdentity) -> bool {
+    let conditions = app.status.iter().flat_map(|status| &status.conditions);
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}

@@ -1,0 +1,86 @@
+//! What people and Deployments run: one binary, a subcommand each.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::agent::{self, Options};
+use crate::controllers;
+
+/// Turns a cluster into a self-hosted Dapr region.
+#[derive(Debug, Parser)]
+#[command(name = "catalyst", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the controllers. This is what the Deployments do.
+    Agent(Agent),
+}
+
+#[derive(Args, Debug)]
+struct Agent {
+    /// The controllers to run.
+    #[arg(long, value_delimiter = ',', default_values = controllers::DEFAULT, value_parser = controllers::ALL)]
+    controllers: Vec<String>,
+    /// The namespace of the release; the Lease lies there.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "catalyst-system")]
+    namespace: String,
+    /// The name of the Lease; one for each Deployment.
+    #[arg(long, default_value = "catalyst-agent")]
+    lease: String,
+    /// Who holds the lease; the pod's name.
+    #[arg(long, env = "POD_NAME", default_value = "catalyst-agent-0")]
+    identity: String,
+    /// Where /livez, /readyz and /metrics are served.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+}
+
+/// Runs what the arguments say. 0: done; 1: it failed, or there is a finding; 2: the arguments are wrong.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = error.exit_code();
+            // Help goes to stdout, a wrong argument to stderr; if neither can be written there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(code).unwrap_or(2));
+        }
+    };
+    match cli.command {
+        Command::Agent(agent) => run_agent(agent),
+    }
+}
+
+fn run_agent(agent: Agent) -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    // One TLS stack: nothing else may choose another one first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let options = Options {
+        controllers: agent.controllers.into_iter().collect::<BTreeSet<_>>(),
+        namespace: agent.namespace,
+        lease: agent.lease,
+        identity: agent.identity,
+        listen: agent.listen,
+    };
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(agent::run(options)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "agent ends");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Gives every app its identity: account, token, connection Secret, Dapr configuration.
+//!
+//! watches  AppIdentity (primary), Project, Region, and RoleBinding, ServiceAccount, Configuration (ours); looks at Secrets
+//! writes   ServiceAccount, Secret, Configuration; condition `IdentityReady` on AppIdentity
+
+use catalyst_crds::dapr::Configuration;
+use catalyst_crds::{AppIdentity, Project, Region};
+use catalyst_plan::identity::{self, World};
+use catalyst_plan::namespace::AGENT_BINDING;
+use catalyst_plan::{Invalid, Plan};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::ResourceExt;
+
+use super::{all, inside, is_bound, project_of, the_one};
+use crate::kernel::{Cache, Child, Error, Kernel, Place, Reconcile, Store};
+
+struct Identity {
+    regions: Cache<Region>,
+    projects: Cache<Project>,
+    apps: Cache<AppIdentity>,
+    bindings: Cache<Child>,
+    configurations: Cache<Child>,
+}
+
+pub(super) fn wire(kernel: &mut Kernel) {
+    let controller = Identity {
+        regions: kernel.cache(),
+        projects: kernel.cache(),
+        apps: kernel.cache(),
+        bindings: kernel.children::<RoleBinding>(),
+        configurations: kernel.children::<Configuration>(),
+    };
+    kernel
+        .controller(controller)
+        .on::<Region>(|_, apps| all(apps))
+        .on::<Project>(inside)
+        .on::<AppIdentity>(refused)
+        .on_child::<RoleBinding>(|place, _, apps| apps.within(&place.namespace).into_iter().map(|(place, _)| place).collect())
+        .owns::<ServiceAccount>()
+        .owns::<Configuration>()
+        .owns::<Secret>()
+        .start();
+}
+
+impl Reconcile for Identity {
+    type Kind = AppIdentity;
+    type World = World;
+    const CONCERN: &'static str = identity::CONCERN;
+    const CONDITION: &'static str = "IdentityReady";
+
+    async fn observe(&self, app: &AppIdentity) -> Result<World, Error> {
+        let namespace = app.namespace().unwrap_or_default();
+        Ok(World {
+            region: the_one(&self.regions).await,
+            project: project_of(&self.projects, app.namespace()).await,
+            apps: self.apps.all().await,
+            bound: is_bound(&self.bindings, &namespace, AGENT_BINDING).await,
+            dapr: !self.configurations.is_missing().await,
+        })
+    }
+
+    fn plan(app: &AppIdentity, world: &World) -> Result<Plan, Invalid> {
+        identity::plan(app, world)
+    }
+}
+
+/// An app that comes or goes may make room for those that there was no room for.
+fn refused(_: &AppIdentity, apps: &Store<AppIdentity>) -> Vec<Place> {
+    let waits = |app: &AppIdentity| {
+        let conditions = app.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|condition| condition.reason == "OverCapacity")
+    };
+    apps.all().into_iter().filter(|(_, app)| waits(app)).map(|(place, _)| place).collect()
+}

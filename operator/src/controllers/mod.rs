@@ -1,0 +1,93 @@
+//! The controllers: each gathers its world from caches and asks its plan. About 100 lines each.
+
+mod egress;
+mod identity;
+mod namespace;
+mod network;
+mod project;
+mod region;
+mod secret;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use catalyst_crds::{AppIdentity, EgressPolicy, Project, Region, SecretRef};
+use catalyst_plan::names;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::ResourceExt;
+
+use crate::kernel::{Cache, Child, Kernel, Place, Primary, Store};
+
+/// Every controller, by its concern. The order is that in which `render` shows what they plan.
+pub const ALL: [&str; 7] = ["region", "project", "namespace", "network", "egress", "identity", "secret"];
+
+/// What runs where nothing else is asked for: `secret` has a process and an account of its own.
+pub const DEFAULT: [&str; 6] = ["region", "project", "namespace", "network", "egress", "identity"];
+
+/// What controllers are told at start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespace that Catalyst itself runs in.
+    pub release: String,
+}
+
+/// Wires the controllers of these concerns, and the status writers of the kinds that they fold.
+pub fn wire(kernel: &mut Kernel, concerns: &BTreeSet<String>, settings: &Settings) {
+    // Whoever needs every Namespace asks before anyone who needs only ours.
+    kernel.everything::<Namespace>();
+    for concern in ALL.iter().filter(|concern| concerns.contains(**concern)) {
+        match *concern {
+            "region" => region::wire(kernel),
+            "project" => project::wire(kernel),
+            "namespace" => namespace::wire(kernel, settings),
+            "network" => network::wire(kernel, settings),
+            "egress" => egress::wire(kernel),
+            "identity" => identity::wire(kernel),
+            _ => secret::wire(kernel),
+        }
+    }
+    if concerns.iter().any(|concern| concern != "secret") {
+        kernel.folds::<Region>();
+        kernel.folds::<Project>();
+        kernel.folds::<AppIdentity>();
+        kernel.folds::<EgressPolicy>();
+    }
+    if concerns.contains("secret") {
+        kernel.folds::<SecretRef>();
+    }
+}
+
+/// The Region of the cluster.
+async fn the_one(regions: &Cache<Region>) -> Option<Arc<Region>> {
+    catalyst_plan::region::the_one(&regions.all().await)
+}
+
+/// The Project that a namespace is named after, if there is one.
+async fn project_of(projects: &Cache<Project>, namespace: Option<String>) -> Option<Arc<Project>> {
+    projects.get(None, names::project_of(namespace.as_deref()?)?).await
+}
+
+/// Whether a binding of ours stands in a namespace.
+async fn is_bound(bindings: &Cache<Child>, namespace: &str, binding: &str) -> bool {
+    bindings.live(Some(namespace), binding).await.is_some_and(|live| live.is_managed() && !live.deleting)
+}
+
+/// The place of the Project whose namespace an object lies in.
+fn project_place<K: Primary>(object: &K) -> Vec<Place> {
+    place_of_project(object.namespace().as_deref())
+}
+
+fn place_of_project(namespace: Option<&str>) -> Vec<Place> {
+    namespace.and_then(names::project_of).map(|project| Place::new(None, project)).into_iter().collect()
+}
+
+/// Every primary that lies in a project's namespace.
+fn inside<K: Primary>(project: &Project, primaries: &Store<K>) -> Vec<Place> {
+    let namespace = names::namespace_of(&project.name_any());
+    primaries.within(&namespace).into_iter().map(|(place, _)| place).collect()
+}
+
+/// Every primary there is.
+fn all<K: Primary>(primaries: &Store<K>) -> Vec<Place> {
+    primaries.all().into_iter().map(|(place, _)| place).collect()
+}

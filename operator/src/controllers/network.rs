@@ -1,0 +1,105 @@
+//! Keeps every project namespace fenced: what the rules of region, project and team leave open, and nothing else.
+//!
+//! watches  Project (primary), EgressPolicy, Region, AppIdentity, SecretRef, Namespace, and RoleBinding, NetworkPolicy (ours)
+//! writes   NetworkPolicy; condition `NetworkReady` on Project and EgressPolicy
+
+use catalyst_crds::dapr::Configuration;
+use catalyst_crds::{AppIdentity, EgressPolicy, Project, Region};
+use catalyst_plan::namespace::AGENT_BINDING;
+use catalyst_plan::network::{self, World};
+use catalyst_plan::{Invalid, Key, Plan, names};
+use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::ResourceExt;
+
+use super::{Settings, all, is_bound, place_of_project, project_place, the_one};
+use crate::kernel::{Cache, Child, Error, Kernel, Reconcile};
+
+struct Network {
+    regions: Cache<Region>,
+    projects: Cache<Project>,
+    policies: Cache<EgressPolicy>,
+    apps: Cache<AppIdentity>,
+    namespaces: Cache<Child>,
+    bindings: Cache<Child>,
+    standing: Cache<Child>,
+    accounts: Cache<Child>,
+    configurations: Cache<Child>,
+    secrets: Cache<Child>,
+    release: String,
+}
+
+pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
+    let controller = Network {
+        regions: kernel.cache(),
+        projects: kernel.cache(),
+        policies: kernel.cache(),
+        apps: kernel.cache(),
+        namespaces: kernel.everything::<Namespace>(),
+        bindings: kernel.children::<RoleBinding>(),
+        standing: kernel.children::<NetworkPolicy>(),
+        accounts: kernel.children::<ServiceAccount>(),
+        configurations: kernel.children::<Configuration>(),
+        secrets: kernel.children::<Secret>(),
+        release: settings.release.clone(),
+    };
+    kernel
+        .controller(controller)
+        .on::<Region>(|_, projects| all(projects))
+        .on::<Project>(|project, projects| neighbours(project, projects))
+        .on::<EgressPolicy>(|policy, _| project_place(policy))
+        .on::<AppIdentity>(|app, _| project_place(app))
+        .on_child::<Namespace>(|place, _, _| place_of_project(Some(&place.name)))
+        .on_child::<RoleBinding>(|place, _, _| place_of_project(place.namespace()))
+        .on_child::<ServiceAccount>(|place, _, projects| super::namespace::leaving(place, projects))
+        .on_child::<Configuration>(|place, _, projects| super::namespace::leaving(place, projects))
+        .on_child::<Secret>(|place, _, projects| super::namespace::leaving(place, projects))
+        .owns::<NetworkPolicy>()
+        .start();
+}
+
+impl Reconcile for Network {
+    type Kind = Project;
+    type World = World;
+    const CONCERN: &'static str = network::CONCERN;
+    const CONDITION: &'static str = "NetworkReady";
+
+    async fn observe(&self, project: &Project) -> Result<World, Error> {
+        let namespace = names::namespace_of(&project.name_any());
+        let standing = self.standing.standing(&namespace).await.into_iter();
+        let mut remaining = self.remaining::<ServiceAccount>(&self.accounts, &namespace).await;
+        remaining.extend(self.remaining::<Configuration>(&self.configurations, &namespace).await);
+        remaining.extend(self.remaining::<Secret>(&self.secrets, &namespace).await);
+        Ok(World {
+            region: the_one(&self.regions).await,
+            projects: self.projects.all().await,
+            policies: self.policies.within(&namespace).await,
+            apps: self.apps.within(&namespace).await.iter().map(|app| app.name_any()).collect(),
+            namespace: self.namespaces.live(None, &namespace).await,
+            bound: is_bound(&self.bindings, &namespace, AGENT_BINDING).await,
+            standing: standing.map(|(name, live)| (Key::of::<NetworkPolicy>(Some(&namespace), &name), live)).collect(),
+            remaining_children: remaining,
+            release_namespace: self.release.clone(),
+            resolvers: Vec::new(),
+        })
+    }
+
+    fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
+        network::plan(project, world)
+    }
+}
+
+impl Network {
+    /// What stands of a kind, as keys.
+    async fn remaining<C: kube::Resource<DynamicType = ()>>(&self, of: &Cache<Child>, namespace: &str) -> Vec<Key> {
+        of.standing(namespace).await.into_iter().map(|(name, _)| Key::of::<C>(Some(namespace), &name)).collect()
+    }
+}
+
+/// The Projects whose fence depends on another one: those that it lets in.
+fn neighbours(project: &Project, projects: &crate::kernel::Store<Project>) -> Vec<crate::kernel::Place> {
+    let ingress = project.spec.network.iter().filter_map(|network| network.ingress.as_ref());
+    let named = ingress.flat_map(|ingress| &ingress.allowed).flat_map(|rule| &rule.namespaces);
+    named.flat_map(|namespace| place_of_project(Some(namespace))).filter(|place| projects.get(place).is_some()).collect()
+}

@@ -1,0 +1,239 @@
+//! Makes what stands equal to what a plan names: one call where they differ, none where they don't.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use catalyst_plan::{Key, Live, Object, Resource, Tenure, names};
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+
+use super::cluster::{Cluster, Mode};
+use super::error::Error;
+use super::store::{Child, Place, Store};
+use super::watch::{content, hash, live};
+
+/// For whom a plan is applied.
+pub struct Applicant<'a> {
+    /// The concern, which is also the field manager.
+    pub concern: &'static str,
+    /// The primary's UID.
+    pub uid: &'a str,
+    /// Whether no primary of this UID exists any more.
+    pub is_gone: &'a (dyn Fn(&str) -> bool + Send + Sync),
+}
+
+/// What an apply came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Applied {
+    /// Nothing had to be done, and no call was made.
+    Unchanged,
+    /// It was made or mended.
+    Written,
+}
+
+/// The children of this process, by kind, and what an apply of theirs came to.
+#[derive(Default)]
+pub struct Children {
+    stores: Mutex<HashMap<Resource, Arc<Store<Child>>>>,
+    /// For each object the last (hash of the intent, hash of what then stood): a server or a webhook
+    /// that writes more than we sent is asked once, not for ever.
+    settled: Mutex<HashMap<Key, (u64, u64)>>,
+}
+
+impl Children {
+    /// The store of a kind.
+    pub fn store(&self, resource: &Resource) -> Arc<Store<Child>> {
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(stores.entry(resource.clone()).or_default())
+    }
+
+    /// What is known of an object.
+    pub fn get(&self, key: &Key) -> Option<Arc<Child>> {
+        self.store(&key.resource).get(&place(key))
+    }
+
+    /// Takes in what the server answered, before its watch event comes.
+    pub fn learn(&self, key: &Key, object: &DynamicObject) -> Live {
+        let seen = live(object);
+        self.store(&key.resource).put(&place(key), Child(seen.clone()));
+        seen
+    }
+
+    /// Notes that what stands now is what this intent comes to on this server.
+    pub fn settle(&self, key: &Key, intent: u64, stands: u64) {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), (intent, stands));
+    }
+
+    /// Whether this intent came to what stands now.
+    pub fn is_settled(&self, key: &Key, intent: u64, stands: u64) -> bool {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).get(key) == Some(&(intent, stands))
+    }
+
+    /// Forgets what is remembered of an object that is gone for good.
+    pub fn forget(&self, key: &Key) {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// Makes one object stand as planned.
+///
+/// # Errors
+/// [`Error::NameTaken`] if something stands there that is not ours; whatever the API server says else.
+pub async fn apply(cluster: &Cluster, children: &Children, object: &Object, by: &Applicant<'_>) -> Result<Applied, Error> {
+    let manager = names::field_manager(by.concern);
+    let known = children.get(&object.key);
+    if object.tenure == Tenure::Shared {
+        return share(cluster, children, object, known.as_deref(), &manager).await;
+    }
+    let Some(known) = known else {
+        if let Some(made) = cluster.apply(&object.key, &manager, &object.manifest, Mode::CreateOnly).await? {
+            tracing::info!(controller = by.concern, object = %object.key, "made");
+            settle(children, object, &children.learn(&object.key, &made));
+            return Ok(Applied::Written);
+        }
+        return recover(cluster, children, object, by, &manager).await;
+    };
+    if known.0.deleting {
+        return Err(Error::Terminating(object.key.clone()));
+    }
+    if !is_ours(&known.0, by) {
+        return recover(cluster, children, object, by, &manager).await;
+    }
+    if matches(children, object, &known.0) {
+        return Ok(Applied::Unchanged);
+    }
+    enforce(cluster, children, object, &manager).await
+}
+
+/// Something of that name stands and was not known, or does not look like ours: looks once, then decides.
+async fn recover(
+    cluster: &Cluster,
+    children: &Children,
+    object: &Object,
+    by: &Applicant<'_>,
+    manager: &str,
+) -> Result<Applied, Error> {
+    let Some(found) = cluster.get(&object.key).await? else {
+        // Gone between two calls: the next turn makes it.
+        return Err(Error::Terminating(object.key.clone()));
+    };
+    let seen = live(&found);
+    if seen.deleting || seen.owners.iter().any(|owner| owner.uid != by.uid && (by.is_gone)(&owner.uid) && seen.is_managed()) {
+        return Err(Error::Terminating(object.key.clone()));
+    }
+    if !is_ours(&seen, by) && !applied_by(&found, manager) {
+        return Err(Error::NameTaken(object.key.clone()));
+    }
+    children.learn(&object.key, &found);
+    if matches(children, object, &seen) {
+        return Ok(Applied::Unchanged);
+    }
+    enforce(cluster, children, object, manager).await
+}
+
+/// Applies with force, then takes out what others added below the content.
+async fn enforce(cluster: &Cluster, children: &Children, object: &Object, manager: &str) -> Result<Applied, Error> {
+    let Some(mut stands) = cluster.apply(&object.key, manager, &object.manifest, Mode::Force).await? else {
+        return Err(Error::Terminating(object.key.clone()));
+    };
+    // Server-side apply leaves what others added: `egress: [{}]` in a policy that denies everything, say.
+    if let Some(patch) = additions(&object.manifest, &stands.data) {
+        let version = stands.metadata.resource_version.clone().unwrap_or_default();
+        stands = cluster.patch(&object.key, manager, &version, patch).await?;
+    }
+    tracing::info!(controller = manager, object = %object.key, "mended");
+    settle(children, object, &children.learn(&object.key, &stands));
+    Ok(Applied::Written)
+}
+
+/// Adds our fields to an object that is somebody else's, without force.
+async fn share(
+    cluster: &Cluster,
+    children: &Children,
+    object: &Object,
+    known: Option<&Child>,
+    manager: &str,
+) -> Result<Applied, Error> {
+    let Some(known) = known else { return Err(Error::Terminating(object.key.clone())) };
+    if known.0.deleting {
+        return Err(Error::Terminating(object.key.clone()));
+    }
+    if carries(&object.manifest, &known.0) {
+        return Ok(Applied::Unchanged);
+    }
+    if let Some(stands) = cluster.apply(&object.key, manager, &object.manifest, Mode::Polite).await? {
+        tracing::info!(controller = manager, object = %object.key, "labelled");
+        children.learn(&object.key, &stands);
+    }
+    Ok(Applied::Written)
+}
+
+/// Ours by label or ownerReference; or Catalyst's of an owner that is gone, without an owner that would collect it.
+pub fn is_ours(stands: &Live, by: &Applicant<'_>) -> bool {
+    let left_behind = || {
+        stands.is_managed()
+            && stands.owners.is_empty()
+            && stands.label(names::CONTROLLER) == Some(by.concern)
+            && stands.label(names::OWNER_UID).is_some_and(|uid| (by.is_gone)(uid))
+    };
+    stands.belongs_to(by.uid) || left_behind()
+}
+
+/// Whether our manager has applied it, so that one whose labels were taken away is still known as ours.
+pub fn applied_by(object: &DynamicObject, manager: &str) -> bool {
+    let entries = object.metadata.managed_fields.as_deref().unwrap_or_default();
+    entries.iter().any(|entry| entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply"))
+}
+
+/// Whether what stands is what is planned: our labels, annotations and owners, and the very content.
+fn matches(children: &Children, object: &Object, stands: &Live) -> bool {
+    if !carries(&object.manifest, stands) {
+        return false;
+    }
+    let intent = content(&object.manifest);
+    let same = owners(&object.manifest) == json!(stands.owners)
+        && intent.iter().all(|(field, hash)| stands.content.get(field) == Some(hash));
+    same || children.is_settled(&object.key, hash(&json!(intent)), standing(stands))
+}
+
+fn settle(children: &Children, object: &Object, stands: &Live) {
+    children.settle(&object.key, hash(&json!(content(&object.manifest))), standing(stands));
+}
+
+fn standing(stands: &Live) -> u64 {
+    hash(&json!([stands.content, stands.owners]))
+}
+
+/// Whether the labels and annotations of a manifest are there, whatever else is.
+pub fn carries(manifest: &Value, stands: &Live) -> bool {
+    let holds = |field: &str, there: &std::collections::BTreeMap<String, String>| {
+        let wanted = manifest["metadata"][field].as_object().into_iter().flatten();
+        wanted.into_iter().all(|(name, value)| there.get(name).map(String::as_str) == value.as_str())
+    };
+    holds("labels", &stands.labels) && holds("annotations", &stands.annotations)
+}
+
+fn owners(manifest: &Value) -> Value {
+    match &manifest["metadata"]["ownerReferences"] {
+        Value::Null => json!([]),
+        owners => owners.clone(),
+    }
+}
+
+/// What must be taken out of, or put back into, the content that stands; `None` if nothing.
+fn additions(intent: &Value, stands: &Value) -> Option<json_patch::Patch> {
+    let mut target = stands.clone();
+    for (field, value) in intent.as_object().into_iter().flatten() {
+        if content(&json!({ field: value })).is_empty() {
+            continue;
+        }
+        target[field] = value.clone();
+    }
+    let patch = json_patch::diff(stands, &target);
+    (!patch.0.is_empty()).then_some(patch)
+}
+
+/// The place of a key.
+pub fn place(key: &Key) -> Place {
+    Place::new(key.namespace.as_deref(), &key.name)
+}

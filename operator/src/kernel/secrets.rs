@@ -1,0 +1,230 @@
+//! Secrets that we make: never watched, looked at when their owner changes and by an even sweep.
+//!
+//! A plan names their values without knowing them. They are drawn or copied here, and nothing of them is kept
+//! but the version of the Secret that holds them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use catalyst_plan::{Datum, Key, Object, Resource, names};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::DynamicObject;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::apply::{Applicant, Applied, Children, applied_by, carries, is_ours, place};
+use super::cluster::{Cluster, Mode};
+use super::error::Error;
+use super::store::Place;
+use super::watch::{hash, live};
+
+type Values = BTreeMap<String, Zeroizing<String>>;
+
+/// Which namespaces were looked through since this process began.
+#[derive(Default)]
+pub struct Looked(Mutex<HashSet<String>>);
+
+/// The kind.
+pub fn resource() -> Resource {
+    Resource::of::<Secret>()
+}
+
+/// Looks through the Secrets of ours in a namespace, once per process, so that nothing of before is overlooked.
+pub async fn look(cluster: &Cluster, children: &Children, looked: &Looked, namespace: &str) -> Result<(), Error> {
+    if looked.0.lock().unwrap_or_else(PoisonError::into_inner).contains(namespace) {
+        return Ok(());
+    }
+    refresh(cluster, children, namespace).await?;
+    looked.0.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.into());
+    Ok(())
+}
+
+/// Lists the Secrets of ours in a namespace and returns the places of those that changed since the last look.
+pub async fn refresh(cluster: &Cluster, children: &Children, namespace: &str) -> Result<Vec<Place>, Error> {
+    let store = children.store(&resource());
+    let before = store.within(namespace);
+    let mut seen = HashSet::new();
+    let mut changed = Vec::new();
+    for object in cluster.list_ours(&resource(), namespace).await? {
+        let at = Place::new(Some(namespace), object.metadata.name.as_deref().unwrap_or_default());
+        let now = live(&object);
+        if !before.iter().any(|(place, known)| *place == at && known.0.resource_version == now.resource_version) {
+            changed.push(at.clone());
+        }
+        seen.insert(at.clone());
+        store.put(&at, super::store::Child(now));
+    }
+    for (place, known) in before {
+        if !seen.contains(&place) {
+            store.forget(&place, &known.0.uid);
+            changed.push(place);
+        }
+    }
+    Ok(changed)
+}
+
+/// Makes one Secret stand as planned.
+///
+/// # Errors
+/// As [`super::apply::apply`], and [`Error::Absent`] if a value is to be copied from a Secret that is not there.
+pub async fn apply(cluster: &Cluster, children: &Children, object: &Object, by: &Applicant<'_>) -> Result<Applied, Error> {
+    let manager = names::field_manager(by.concern);
+    let intent = intent(children, object);
+    if let Some(known) = children.get(&object.key)
+        && carries(&object.manifest, &known.0)
+        && is_ours(&known.0, by)
+        && children.is_settled(&object.key, intent, known.0.resource_version)
+    {
+        return Ok(Applied::Unchanged);
+    }
+    let found = cluster.get(&object.key).await?;
+    if let Some(found) = &found {
+        let seen = live(found);
+        if seen.deleting {
+            return Err(Error::Terminating(object.key.clone()));
+        }
+        if !is_ours(&seen, by) && !applied_by(found, &manager) {
+            return Err(Error::NameTaken(object.key.clone()));
+        }
+    } else {
+        children.store(&resource()).forget(&place(&object.key), "");
+    }
+    let values = resolve(cluster, object, found.as_ref()).await?;
+    if let Some(found) = &found
+        && carries(&object.manifest, &live(found))
+        && same(object, &values, found)
+    {
+        let seen = children.learn(&object.key, found);
+        children.settle(&object.key, intent, seen.resource_version);
+        return Ok(Applied::Unchanged);
+    }
+    let mode = if found.is_some() { Mode::Force } else { Mode::CreateOnly };
+    let manifest = whole(object, &values);
+    let Some(mut stands) = cluster.apply(&object.key, &manager, &manifest, mode).await? else {
+        // Somebody made one between our two calls.
+        return Err(Error::NameTaken(object.key.clone()));
+    };
+    if !same(object, &values, &stands) {
+        let mut target = stands.data.clone();
+        target["data"] = manifest["data"].clone();
+        let version = stands.metadata.resource_version.clone().unwrap_or_default();
+        stands = cluster.patch(&object.key, &manager, &version, json_patch::diff(&stands.data, &target)).await?;
+    }
+    tracing::info!(controller = by.concern, object = %object.key, "{}", if found.is_some() { "mended" } else { "made" });
+    let seen = children.learn(&object.key, &stands);
+    children.settle(&object.key, intent, seen.resource_version);
+    Ok(Applied::Written)
+}
+
+/// How long a failed attempt to draw a key waits.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Makes a Secret with 32 random bytes under `key`, unless one stands; then does nothing for ever.
+pub async fn draw_once(cluster: Arc<Cluster>, namespace: String, name: String, concern: &'static str) {
+    let key = Key { resource: resource(), namespace: Some(namespace.clone()), name: name.clone() };
+    let manager = names::field_manager(concern);
+    loop {
+        cluster.gate().opened().await;
+        let value = draw("", 32);
+        let manifest = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": namespace, "labels": {(names::MANAGED_BY): names::CATALYST}},
+            "type": "Opaque",
+            "immutable": true,
+            "data": {"key": *value},
+        });
+        match cluster.apply(&key, &manager, &manifest, Mode::CreateOnly).await {
+            Ok(_) => break,
+            Err(error) => {
+                tracing::warn!(object = %key, error = %error, "key can't be drawn");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// A hash of what is wanted, without any value: the plan, and the versions of the Secrets that are copied from.
+fn intent(children: &Children, object: &Object) -> u64 {
+    let data: Vec<Value> = object
+        .data
+        .iter()
+        .map(|(name, datum)| match datum {
+            Datum::Text(text) => json!([name, text]),
+            Datum::Generated { prefix, bytes } => json!([name, prefix, bytes]),
+            Datum::CopyOf { secret, key } => {
+                let source = children.get(&beside(object, secret));
+                json!([name, secret, key, source.map(|source| source.0.resource_version)])
+            }
+            // A keyed hash of this process alone: it leaves no trace of the value.
+            Datum::Given(value) => json!([name, keyed(&value.0)]),
+        })
+        .collect();
+    hash(&json!([object.manifest, data]))
+}
+
+fn keyed(value: &[u8]) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    static KEY: std::sync::OnceLock<RandomState> = std::sync::OnceLock::new();
+    KEY.get_or_init(RandomState::new).hash_one(value)
+}
+
+fn beside(object: &Object, name: &str) -> Key {
+    Key { resource: resource(), namespace: object.key.namespace.clone(), name: name.into() }
+}
+
+/// The values, as base64.
+async fn resolve(cluster: &Cluster, object: &Object, found: Option<&DynamicObject>) -> Result<Values, Error> {
+    let mut values = Values::new();
+    for (name, datum) in &object.data {
+        let value = match datum {
+            Datum::Text(text) => Zeroizing::new(STANDARD.encode(text)),
+            Datum::Given(value) => Zeroizing::new(STANDARD.encode(&*value.0)),
+            Datum::Generated { prefix, bytes } => match found.and_then(|found| stands(found, name)) {
+                Some(value) => value,
+                None => draw(prefix, *bytes),
+            },
+            Datum::CopyOf { secret, key } => {
+                let source = beside(object, secret);
+                let from = cluster.get(&source).await?.ok_or(Error::Absent(source.clone()))?;
+                stands(&from, key).ok_or(Error::Absent(source))?
+            }
+        };
+        values.insert(name.clone(), value);
+    }
+    Ok(values)
+}
+
+fn draw(prefix: &str, bytes: usize) -> Zeroizing<String> {
+    let mut drawn = Zeroizing::new(vec![0_u8; bytes]);
+    // aws-lc's generator fails only if the operating system has no entropy, and then it aborts by itself.
+    while rand::fill(&mut drawn).is_err() {}
+    let text = Zeroizing::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(&*drawn)));
+    Zeroizing::new(STANDARD.encode(&*text))
+}
+
+fn stands(object: &DynamicObject, key: &str) -> Option<Zeroizing<String>> {
+    object.data["data"][key].as_str().map(|value| Zeroizing::new(value.to_string()))
+}
+
+fn same(object: &Object, values: &Values, found: &DynamicObject) -> bool {
+    let there = found.data["data"].as_object();
+    let equal = there.map_or(0, serde_json::Map::len) == values.len()
+        && values.iter().all(|(name, value)| found.data["data"][name].as_str() == Some(value.as_str()));
+    let owners = &object.manifest["metadata"]["ownerReferences"];
+    let owned = owners.is_null() || *owners == json!(found.metadata.owner_references);
+    equal && owned && ["type", "immutable"].iter().all(|field| object.manifest[field].is_null() || object.manifest[field] == found.data[field])
+}
+
+fn whole(object: &Object, values: &Values) -> Value {
+    let mut manifest = object.manifest.clone();
+    for (name, value) in values {
+        manifest["data"][name] = json!(**value);
+    }
+    manifest
+}

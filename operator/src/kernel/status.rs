@@ -1,0 +1,224 @@
+//! The one writer of status: gathers what controllers say of an object, folds it, writes it when it differs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use catalyst_plan::readiness::{self, Spoken, Verdict};
+use catalyst_plan::{Key, Resource, names};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use kube::runtime::events::{Event, EventType, Recorder};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::cluster::Cluster;
+use super::error::code;
+use super::queue::Queue;
+use super::reconcile::Primary;
+use super::store::{News, Place, Store};
+
+/// How long the first verdict waits for the others, so that one write says all.
+const COALESCE: Duration = Duration::from_millis(10);
+
+/// How long a controller may be silent before the object shows as Reconciling.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a failed write waits.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How many statuses are written at once.
+const WRITERS: usize = 8;
+
+/// Who listens to verdicts on one kind.
+pub trait Listens: Send + Sync {
+    /// A controller begins to look at an object: from now on the others are expected to speak.
+    fn turn(&self, place: &Place, uid: &str, generation: i64);
+    /// A controller's verdict on an object, under the condition it speaks for.
+    fn speak(&self, place: &Place, condition: &'static str, verdict: Verdict);
+}
+
+/// The listeners of this process, by kind. A verdict on a kind that another process folds is dropped.
+#[derive(Default)]
+pub struct Statuses(Mutex<HashMap<String, Arc<dyn Listens>>>);
+
+impl Statuses {
+    /// Who folds a kind here.
+    pub fn of(&self, kind: &str) -> Option<Arc<dyn Listens>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(kind).cloned()
+    }
+
+    /// Folds a kind here.
+    pub fn add(&self, kind: &str, listener: Arc<dyn Listens>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.into(), listener);
+    }
+}
+
+struct Said {
+    generation: i64,
+    since: Instant,
+    verdicts: BTreeMap<&'static str, Verdict>,
+}
+
+/// Folds one kind.
+pub struct Hub<K: Primary> {
+    store: Arc<Store<K>>,
+    queue: Queue,
+    /// By UID, so that a successor of the same name starts afresh.
+    said: Mutex<HashMap<String, Said>>,
+}
+
+impl<K: Primary> Hub<K> {
+    /// A hub for the objects of a store.
+    pub fn new(store: Arc<Store<K>>) -> Arc<Self> {
+        let hub = Arc::new(Self { store: Arc::clone(&store), queue: Queue::default(), said: Mutex::default() });
+        let weak = Arc::downgrade(&hub);
+        store.listen(move |news| {
+            if let (News::Changed(change), Some(hub)) = (news, weak.upgrade())
+                && let (Some(old), None) = (change.old, change.new)
+            {
+                let uid = old.meta().uid.clone().unwrap_or_default();
+                hub.said.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+            }
+        });
+        hub
+    }
+
+    /// Writes statuses for ever.
+    pub async fn run(self: Arc<Self>, cluster: Arc<Cluster>, recorder: Recorder) {
+        let mut writing = FuturesUnordered::new();
+        let (hub, cluster, recorder) = (&self, &cluster, &recorder);
+        loop {
+            cluster.gate().opened().await;
+            tokio::select! {
+                place = self.queue.next(), if writing.len() < WRITERS => {
+                    writing.push(async move {
+                        if let Some(wait) = hub.write(cluster, recorder, &place).await {
+                            hub.queue.add_after(place.clone(), wait);
+                        }
+                        hub.queue.done(&place);
+                    });
+                }
+                Some(()) = writing.next() => {}
+            }
+        }
+    }
+
+    /// Folds and writes one status. Returns when to try again, if so.
+    async fn write(&self, cluster: &Cluster, recorder: &Recorder, place: &Place) -> Option<Duration> {
+        let primary = self.store.get(place)?;
+        let meta = primary.meta();
+        let fenced = meta.finalizers.iter().flatten().any(|finalizer| finalizer == names::FENCE);
+        if meta.deletion_timestamp.is_some() && !fenced {
+            return None;
+        }
+        let standing = serde_json::to_value(&*primary).ok()?["status"].take();
+        let (status, wait) = self.fold(&primary, &standing);
+        let Some(status) = status.filter(|status| *status != standing) else { return wait };
+
+        let resource = Resource::of::<K>();
+        let key = Key { resource: resource.clone(), namespace: place.namespace().map(Into::into), name: place.name.clone() };
+        let mut manifest = json!({
+            "apiVersion": resource.api_version(),
+            "kind": resource.kind,
+            "metadata": {"name": place.name, "uid": meta.uid},
+            "status": status,
+        });
+        if let Some(namespace) = place.namespace() {
+            manifest["metadata"]["namespace"] = json!(namespace);
+        }
+        match cluster.apply_status(&key, &names::field_manager("status"), &manifest).await {
+            Ok(answer) => {
+                if let Ok(object) = answer.try_parse::<K>() {
+                    self.store.put(place, object);
+                }
+                self.announce(cluster, recorder, &primary, &standing, &status).await;
+                wait
+            }
+            // Gone, or another object has its name by now: nothing to say of it.
+            Err(error) if matches!(error.code(), 404 | 409) => None,
+            Err(error) => {
+                tracing::warn!(object = %key, error = %error, "status can't be written");
+                Some(RETRY)
+            }
+        }
+    }
+
+    fn fold(&self, primary: &K, standing: &Value) -> (Option<Value>, Option<Duration>) {
+        let meta = primary.meta();
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(said) = said.get(meta.uid.as_deref().unwrap_or_default()) else { return (None, None) };
+        let waited = said.since.elapsed();
+        let status = readiness::fold(&Spoken {
+            kind: &K::kind(&()),
+            generation: meta.generation.unwrap_or_default(),
+            standing,
+            verdicts: &said.verdicts,
+            impatient: waited >= PATIENCE,
+            now: Timestamp::now(),
+        });
+        let wait = status.is_none().then(|| PATIENCE.saturating_sub(waited));
+        (status, wait)
+    }
+
+    /// An event, when what Ready says is news.
+    async fn announce(&self, cluster: &Cluster, recorder: &Recorder, primary: &K, before: &Value, after: &Value) {
+        let Some(ready) = readiness::standing(after, "Ready") else { return };
+        let old = readiness::standing(before, "Ready");
+        if old.is_some_and(|old| (old.reason, old.message) == (ready.reason.clone(), ready.message.clone())) || !cluster.gate().is_open() {
+            return;
+        }
+        let event = Event {
+            type_: if ready.status == "False" { EventType::Warning } else { EventType::Normal },
+            reason: ready.reason,
+            note: Some(ready.message.chars().take(1000).collect()),
+            action: "Reconcile".into(),
+            secondary: None,
+        };
+        match recorder.publish(&event, &primary.object_ref(&())).await {
+            Ok(()) => cluster.metrics().wrote(&"Event".into(), "create"),
+            Err(error) => tracing::debug!(code = code(&error), error = %error, "event can't be written"),
+        }
+    }
+
+    /// How many objects are ready, not ready, unknown.
+    pub fn count(&self) -> [(&'static str, usize); 3] {
+        let mut counts = [("True", 0), ("False", 0), ("Unknown", 0)];
+        for (_, object) in self.store.all() {
+            let status = serde_json::to_value(&*object).unwrap_or_default();
+            let ready = readiness::standing(&status["status"], "Ready").map_or("Unknown".into(), |ready| ready.status);
+            for (status, count) in &mut counts {
+                *count += usize::from(*status == ready);
+            }
+        }
+        counts
+    }
+}
+
+impl<K: Primary> Listens for Hub<K> {
+    fn turn(&self, place: &Place, uid: &str, generation: i64) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Said { generation, since: Instant::now(), verdicts: BTreeMap::new() };
+        let entry = said.entry(uid.into()).or_insert_with(fresh);
+        if entry.verdicts.is_empty() || entry.generation != generation {
+            if entry.generation != generation {
+                entry.generation = generation;
+                entry.since = Instant::now();
+            }
+            drop(said);
+            self.queue.add_after(place.clone(), PATIENCE);
+        }
+    }
+
+    fn speak(&self, place: &Place, condition: &'static str, verdict: Verdict) {
+        let Some(primary) = self.store.get(place) else { return };
+        let Some(uid) = primary.meta().uid.clone() else { return };
+        let generation = verdict.generation;
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Said { generation, since: Instant::now(), verdicts: BTreeMap::new() };
+        said.entry(uid).or_insert_with(fresh).verdicts.insert(condition, verdict);
+        drop(said);
+        self.queue.add_after(place.clone(), COALESCE);
+    }
+}

@@ -1,0 +1,313 @@
+//! What is known of one kind: filled by one writer, read by every controller, changed before anyone is told.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use catalyst_plan::{Live, names};
+use tokio::sync::watch;
+
+/// Where an object lies: its namespace, empty for cluster-scoped kinds, and its name.
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Place {
+    /// The namespace, or empty.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Place {
+    /// A place in a namespace; `None` for cluster-scoped kinds.
+    pub fn new(namespace: Option<&str>, name: &str) -> Self {
+        Self { namespace: namespace.unwrap_or_default().into(), name: name.into() }
+    }
+
+    /// The namespace; `None` for cluster-scoped kinds.
+    pub fn namespace(&self) -> Option<&str> {
+        (!self.namespace.is_empty()).then_some(self.namespace.as_str())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.namespace() {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// A trimmed object of a kind of which the kernel keeps only [`Live`].
+#[derive(Debug)]
+pub struct Child(pub Live);
+
+/// A resource version as a number; 0 where it is none.
+pub fn number(version: Option<&str>) -> u64 {
+    version.and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+/// What changed at one place: what was known before, and what is known now.
+pub struct Change<'a, T> {
+    /// Where.
+    pub place: &'a Place,
+    /// Before; `None` for a new object.
+    pub old: Option<&'a Arc<T>>,
+    /// Now; `None` for one that is gone.
+    pub new: Option<&'a Arc<T>>,
+}
+
+/// What a store tells those who listen, always after it holds the news.
+pub enum News<'a, T> {
+    /// One object changed.
+    Changed(Change<'a, T>),
+    /// A list is complete: anything may have changed.
+    Listed,
+}
+
+type Listener<T> = Box<dyn Fn(&News<'_, T>) + Send + Sync>;
+
+/// Everything that is known of one kind.
+pub struct Store<T> {
+    objects: RwLock<Objects<T>>,
+    listeners: RwLock<Vec<Listener<T>>>,
+    state: watch::Sender<State>,
+}
+
+/// How far a store is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum State {
+    /// The first list is not complete.
+    Waiting,
+    /// It holds what the server has.
+    Ready,
+    /// The server does not know the kind; the store is empty.
+    Missing,
+}
+
+struct Objects<T> {
+    by_namespace: BTreeMap<String, BTreeMap<String, Arc<T>>>,
+    by_uid: HashMap<String, Place>,
+    /// Where the children of an owner lie.
+    by_owner: HashMap<String, BTreeSet<Place>>,
+}
+
+impl<T> Objects<T> {
+    fn clear(&mut self) {
+        self.by_namespace.clear();
+        self.by_uid.clear();
+        self.by_owner.clear();
+    }
+}
+
+impl<T> Default for Store<T> {
+    fn default() -> Self {
+        Self {
+            objects: RwLock::new(Objects { by_namespace: BTreeMap::new(), by_uid: HashMap::new(), by_owner: HashMap::new() }),
+            listeners: RwLock::default(),
+            state: watch::Sender::new(State::Waiting),
+        }
+    }
+}
+
+impl<T: Held> Store<T> {
+    /// Calls `listener` after every change. It must be quick: it runs in the writer's turn.
+    pub fn listen(&self, listener: impl Fn(&News<'_, T>) + Send + Sync + 'static) {
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+    }
+
+    /// Takes in one object, unless something newer is known of the same one.
+    pub fn put(&self, place: &Place, object: T) {
+        let new = Arc::new(object);
+        let old = {
+            let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+            let known = objects.get(place);
+            if known.is_some_and(|known| known.uid() == new.uid() && known.version() >= new.version() && new.version() > 0) {
+                return;
+            }
+            objects.insert(place, Arc::clone(&new))
+        };
+        self.tell(&News::Changed(Change { place, old: old.as_ref(), new: Some(&new) }));
+    }
+
+    /// Forgets one object, unless another one stands in its place. `uid` empty forgets whatever stands there.
+    pub fn forget(&self, place: &Place, uid: &str) {
+        let old = {
+            let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+            match objects.get(place) {
+                Some(known) if uid.is_empty() || known.uid() == uid => objects.remove(place),
+                _ => None,
+            }
+        };
+        if old.is_some() {
+            self.tell(&News::Changed(Change { place, old: old.as_ref(), new: None }));
+        }
+    }
+
+    /// Takes in a complete list: what is not in it is forgotten.
+    pub fn replace(&self, list: Vec<(Place, T)>) {
+        {
+            let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+            objects.clear();
+            for (place, object) in list {
+                objects.insert(&place, Arc::new(object));
+            }
+        }
+        self.state.send_replace(State::Ready);
+        self.tell(&News::Listed);
+    }
+
+    /// Notes that no list will come: what is put in is all that can be known.
+    pub fn settle(&self) {
+        self.state.send_replace(State::Ready);
+    }
+
+    /// Notes that the server does not know the kind.
+    pub fn missing(&self) {
+        if self.state.send_replace(State::Missing) != State::Missing {
+            let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+            objects.clear();
+            drop(objects);
+            self.tell(&News::Listed);
+        }
+    }
+
+    fn tell(&self, news: &News<'_, T>) {
+        for listener in self.listeners.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            listener(news);
+        }
+    }
+}
+
+impl<T> Store<T> {
+    /// How far the store is.
+    pub fn state(&self) -> State {
+        *self.state.borrow()
+    }
+
+    /// Waits until the first list is complete, or the kind is known to be missing.
+    pub async fn settled(&self) {
+        let mut state = self.state.subscribe();
+        // An error means that the sender is gone; it lives in this very store.
+        let _ = state.wait_for(|state| *state != State::Waiting).await;
+    }
+
+    /// The object at a place.
+    pub fn get(&self, place: &Place) -> Option<Arc<T>> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(place).cloned()
+    }
+
+    /// The place of a UID.
+    pub fn find(&self, uid: &str) -> Option<Place> {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).by_uid.get(uid).cloned()
+    }
+
+    /// Everything, in the order of namespace and name.
+    pub fn all(&self) -> Vec<(Place, Arc<T>)> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects
+            .by_namespace
+            .iter()
+            .flat_map(|(namespace, names)| {
+                names.iter().map(|(name, object)| (Place { namespace: namespace.clone(), name: name.clone() }, Arc::clone(object)))
+            })
+            .collect()
+    }
+
+    /// What lies in a namespace, in the order of names.
+    pub fn within(&self, namespace: &str) -> Vec<(Place, Arc<T>)> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(names) = objects.by_namespace.get(namespace) else { return Vec::new() };
+        names
+            .iter()
+            .map(|(name, object)| (Place { namespace: namespace.into(), name: name.clone() }, Arc::clone(object)))
+            .collect()
+    }
+
+    /// What names this owner by label.
+    pub fn owned_by(&self, uid: &str) -> Vec<(Place, Arc<T>)> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        let places = objects.by_owner.get(uid).into_iter().flatten();
+        places.filter_map(|place| Some((place.clone(), Arc::clone(objects.get(place)?)))).collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).by_uid.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What a store can hold: typed objects, or [`Child`].
+pub trait Held: Send + Sync + 'static {
+    /// The UID.
+    fn uid(&self) -> &str;
+    /// The resource version as a number; 0 for one that no server has seen.
+    fn version(&self) -> u64;
+    /// The UID of the owner it names by label; empty if it names none.
+    fn owner(&self) -> &str {
+        ""
+    }
+}
+
+impl<K: kube::Resource + Send + Sync + 'static> Held for K {
+    fn uid(&self) -> &str {
+        self.meta().uid.as_deref().unwrap_or_default()
+    }
+
+    fn version(&self) -> u64 {
+        number(self.meta().resource_version.as_deref())
+    }
+}
+
+impl Held for Child {
+    fn uid(&self) -> &str {
+        &self.0.uid
+    }
+
+    fn version(&self) -> u64 {
+        self.0.resource_version
+    }
+
+    fn owner(&self) -> &str {
+        self.0.label(names::OWNER_UID).unwrap_or_default()
+    }
+}
+
+impl<T> Objects<T> {
+    fn get(&self, place: &Place) -> Option<&Arc<T>> {
+        self.by_namespace.get(&place.namespace)?.get(&place.name)
+    }
+}
+
+impl<T: Held> Objects<T> {
+    fn insert(&mut self, place: &Place, object: Arc<T>) -> Option<Arc<T>> {
+        let old = self.remove(place);
+        self.by_uid.insert(object.uid().into(), place.clone());
+        if !object.owner().is_empty() {
+            self.by_owner.entry(object.owner().into()).or_default().insert(place.clone());
+        }
+        self.by_namespace.entry(place.namespace.clone()).or_default().insert(place.name.clone(), object);
+        old
+    }
+
+    fn remove(&mut self, place: &Place) -> Option<Arc<T>> {
+        let names = self.by_namespace.get_mut(&place.namespace)?;
+        let old = names.remove(&place.name);
+        if names.is_empty() {
+            self.by_namespace.remove(&place.namespace);
+        }
+        let old = old?;
+        self.by_uid.remove(old.uid());
+        if let Some(places) = self.by_owner.get_mut(old.owner()) {
+            places.remove(place);
+            if places.is_empty() {
+                self.by_owner.remove(old.owner());
+            }
+        }
+        Some(old)
+    }
+}

@@ -1,0 +1,184 @@
+//! Follows one kind: list, then watch, for ever. What comes in is trimmed, stored, and only then told.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use catalyst_plan::Live;
+use futures::StreamExt;
+use kube::api::{Api, DynamicObject};
+use kube::core::DeserializeGuard;
+use kube::runtime::utils::Backoff;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::error::code;
+use super::metrics::Metrics;
+use super::store::{Child, Held, Place, Store, number};
+
+/// Waits between attempts of one watch: doubling from this, up to [`CAP`]. Every watch has its own,
+/// since one backoff for several recovers as slowly as all of them together.
+const FIRST: Duration = Duration::from_millis(250);
+const CAP: Duration = Duration::from_secs(5);
+
+/// When a watch last heard anything.
+#[derive(Clone)]
+pub struct Pulse(Arc<Mutex<Instant>>);
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Pulse {
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long it has been silent.
+    pub fn silence(&self) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+}
+
+/// Follows a typed kind into its store. An object that can't be read never stops the others: what was
+/// known of it stays, since forgetting it could open what it closed.
+pub async fn follow<K>(api: Api<DeserializeGuard<K>>, store: Arc<Store<K>>, pulse: Pulse, metrics: Metrics)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let kind = K::kind(&()).to_string();
+    let stream = watcher(api, watcher::Config::default());
+    let unreadable = metrics.clone();
+    let named = kind.clone();
+    drive(stream, &kind, store, &pulse, &metrics, move |guarded: DeserializeGuard<K>, known: &Store<K>| match guarded.0 {
+        Ok(mut object) => {
+            object.meta_mut().managed_fields = None;
+            Some((Place::new(object.meta().namespace.as_deref(), &object.name_any()), object))
+        }
+        Err(invalid) => {
+            let place = Place::new(invalid.metadata.namespace.as_deref(), invalid.metadata.name.as_deref().unwrap_or_default());
+            unreadable.undecodable(&named);
+            tracing::warn!(kind = named, object = %place, error = %invalid.error, "object can't be read");
+            known.get(&place).map(|before| (place, K::clone(&before)))
+        }
+    })
+    .await;
+}
+
+/// Follows a kind of which only [`Live`] is kept.
+pub async fn follow_children(
+    api: Api<DynamicObject>,
+    kind: String,
+    config: watcher::Config,
+    store: Arc<Store<Child>>,
+    pulse: Pulse,
+    metrics: Metrics,
+) {
+    let stream = watcher(api, config);
+    drive(stream, &kind, store, &pulse, &metrics, |object: DynamicObject, _: &Store<Child>| {
+        let place = Place::new(object.metadata.namespace.as_deref(), &object.name_any());
+        Some((place, Child(live(&object))))
+    })
+    .await;
+}
+
+async fn drive<O, T: Held>(
+    stream: impl futures::Stream<Item = watcher::Result<watcher::Event<O>>>,
+    kind: &str,
+    store: Arc<Store<T>>,
+    pulse: &Pulse,
+    metrics: &Metrics,
+    trim: impl Fn(O, &Store<T>) -> Option<(Place, T)>,
+) {
+    let mut stream = std::pin::pin!(stream.backoff(Waits::default()));
+    let mut list = Vec::new();
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => {
+                pulse.beat();
+                match event {
+                    watcher::Event::Init => list.clear(),
+                    watcher::Event::InitApply(object) => list.extend(trim(object, &store)),
+                    watcher::Event::InitDone => store.replace(std::mem::take(&mut list)),
+                    watcher::Event::Apply(object) => {
+                        if let Some((place, object)) = trim(object, &store) {
+                            store.put(&place, object);
+                        }
+                    }
+                    watcher::Event::Delete(object) => {
+                        if let Some((place, object)) = trim(object, &store) {
+                            store.forget(&place, object.uid());
+                        }
+                    }
+                }
+            }
+            Err(watcher::Error::InitialListFailed(error)) if code(&error) == 404 => {
+                pulse.beat();
+                store.missing();
+            }
+            Err(error) => {
+                metrics.restarted(kind);
+                tracing::warn!(kind, error = %error, "watch failed, it begins anew");
+            }
+        }
+    }
+}
+
+/// What is kept of a child: who it says it belongs to, and a hash of each part of its content.
+pub fn live(object: &DynamicObject) -> Live {
+    let metadata = &object.metadata;
+    Live {
+        uid: metadata.uid.clone().unwrap_or_default(),
+        resource_version: number(metadata.resource_version.as_deref()),
+        labels: metadata.labels.clone().unwrap_or_default(),
+        annotations: metadata.annotations.clone().unwrap_or_default(),
+        owners: metadata.owner_references.clone().unwrap_or_default(),
+        deleting: metadata.deletion_timestamp.is_some(),
+        content: content(&object.data),
+    }
+}
+
+/// A hash of each top-level field of a manifest but those that are not content.
+pub fn content(manifest: &Value) -> BTreeMap<String, u64> {
+    let fields = manifest.as_object().into_iter().flatten();
+    fields
+        .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
+        .map(|(name, value)| (name.clone(), hash(value)))
+        .collect()
+}
+
+/// A hash that is the same for equal values within this process.
+pub fn hash(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    // Maps of serde_json are ordered by key, so equal values have equal text.
+    value.to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+#[derive(Default)]
+struct Waits {
+    attempts: u32,
+}
+
+impl Iterator for Waits {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let wait = FIRST.saturating_mul(2_u32.saturating_pow(self.attempts)).min(CAP);
+        self.attempts = self.attempts.saturating_add(1);
+        Some(wait)
+    }
+}
+
+impl Backoff for Waits {
+    fn reset(&mut self) {
+        self.attempts = 0;
+    }
+}

@@ -1,0 +1,253 @@
+//! Builds the real Kubernetes from its pinned Go module, once per pin, and fetches Dapr's definitions.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest, Sha256};
+
+use crate::cache;
+use crate::error::{Doing, Error, Result, tail};
+use crate::progress::Progress;
+
+/// The parts that `tests/peers/kubernetes/main.go` knows, which it tells apart by the name it is called by.
+const PARTS: [&str; 4] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kubectl",
+];
+
+/// A built Kubernetes.
+#[derive(Debug, Clone)]
+pub struct Kubernetes {
+    /// Its version, as in `1.36.3`.
+    pub version: String,
+    /// The folder with `etcd`, `kube-apiserver`, `kube-controller-manager` and `kubectl`.
+    pub bin: PathBuf,
+}
+
+impl Kubernetes {
+    /// Builds the Kubernetes that `tests/peers/kubernetes/go.mod` pins, or finds it built before.
+    ///
+    /// The first build takes minutes and says so on stderr. Of several callers at once one builds, and the rest wait.
+    ///
+    /// # Errors
+    ///
+    /// When Go is missing, or the build fails.
+    pub fn build() -> Result<Self> {
+        let module = module("kubernetes");
+        let version = pinned(&module, "k8s.io/kubernetes")?;
+        let title = format!("Kubernetes {version}");
+        let key = key(&module, &title)?;
+
+        let folder = cache::folder("peers")?;
+        let bin = folder.join(format!("kubernetes-{key}"));
+        if bin.exists() {
+            return Ok(Self { version, bin });
+        }
+
+        let lock = folder.join("kubernetes.lock");
+        let lock = File::create(&lock).doing("making", &lock)?;
+        {
+            let _progress = Progress::of(format!("waiting for another build of {title}"));
+            lock.lock()
+                .doing("locking", folder.join("kubernetes.lock"))?;
+        }
+        if !bin.exists() {
+            remove_partial(&folder)?;
+            // A build that was killed may still write into its folder: never the same folder twice.
+            let partial = folder.join(format!("kubernetes-{key}.{}", std::process::id()));
+            compile(&module, &title, &version, &partial)?;
+            fs::rename(&partial, &bin).doing("making", &bin)?;
+        }
+        Ok(Self { version, bin })
+    }
+
+    /// The path of one part.
+    pub(crate) fn part(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+}
+
+/// The custom resource definitions of the Dapr that `tests/peers/dapr/go.mod` pins, by their files.
+///
+/// The Go toolchain fetches the module once and checks it against `go.sum`.
+///
+/// # Errors
+///
+/// When Go is missing, or the module cannot be had.
+pub fn dapr_crds() -> Result<Vec<PathBuf>> {
+    let module = module("dapr");
+    let peer = format!("Dapr {}", pinned(&module, "github.com/dapr/dapr")?);
+    let _progress = Progress::of(format!("fetching {peer}"));
+    let output = go(
+        &module,
+        &["mod", "download", "-json", "github.com/dapr/dapr"],
+    )
+    .output()
+    .map_err(|error| no_go(error, &peer))?;
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let (true, Some(source)) = (output.status.success(), answer["Dir"].as_str()) else {
+        let reason = answer["Error"].as_str().unwrap_or_default();
+        let output = format!("{reason}{}", String::from_utf8_lossy(&output.stderr));
+        let command = "go mod download github.com/dapr/dapr";
+        return Err(Error::Go {
+            peer,
+            module,
+            command,
+            output,
+        });
+    };
+
+    let folder = Path::new(source).join("charts/dapr/crds");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder).doing("reading", &folder)? {
+        files.push(entry.doing("reading", &folder)?.path());
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A Go module below `tests/peers`.
+fn module(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .with_file_name("peers")
+        .join(name)
+}
+
+/// The version of a dependency as `go.mod` requires it, without the `v`.
+fn pinned(module: &Path, dependency: &str) -> Result<String> {
+    let path = module.join("go.mod");
+    let text = fs::read_to_string(&path).doing("reading", &path)?;
+    let version = text.lines().find_map(|line| {
+        let mut words = line.trim().trim_start_matches("require ").split(' ');
+        (words.next() == Some(dependency))
+            .then(|| words.next())
+            .flatten()
+    });
+    Ok(version
+        .unwrap_or("of an unknown version")
+        .trim_start_matches('v')
+        .to_owned())
+}
+
+/// Names a build by all that decides what comes out: the toolchain, the pins, the sources.
+fn key(module: &Path, peer: &str) -> Result<String> {
+    let go = go(module, &["env", "GOVERSION"])
+        .output()
+        .map_err(|error| no_go(error, peer))?;
+    let mut sources = vec![module.join("go.mod"), module.join("go.sum")];
+    for entry in fs::read_dir(module).doing("reading", module)? {
+        let path = entry.doing("reading", module)?.path();
+        if path.extension().is_some_and(|extension| extension == "go") {
+            sources.push(path);
+        }
+    }
+    sources.sort();
+
+    let mut hash = Sha256::new();
+    hash.update(&go.stdout);
+    for path in sources {
+        let text = fs::read(&path).doing("reading", &path)?;
+        // Without the folder, so that another checkout finds the same; with the length, so that no
+        // two sets of files read the same.
+        let name = path.file_name().unwrap_or_default().display();
+        hash.update(format!("{name} {}\n", text.len()));
+        hash.update(text);
+    }
+    Ok(hash
+        .finalize()
+        .iter()
+        .take(8)
+        .fold(String::new(), |key, byte| format!("{key}{byte:02x}")))
+}
+
+/// Removes what builds left that failed or were killed. The caller holds the lock.
+fn remove_partial(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).doing("reading", folder)? {
+        let path = entry.doing("reading", folder)?.path();
+        if path.is_dir() && path.extension().is_some() {
+            fs::remove_dir_all(&path).doing("removing", &path)?;
+        }
+    }
+    Ok(())
+}
+
+fn compile(module: &Path, title: &str, version: &str, folder: &Path) -> Result<()> {
+    let failed = |output| {
+        let (peer, module) = (title.to_owned(), module.to_owned());
+        Err(Error::Go {
+            peer,
+            module,
+            command: "go build .",
+            output,
+        })
+    };
+    let _progress = Progress::of(format!("building {title}, the first time takes 5 minutes"));
+    fs::create_dir_all(folder).doing("making", folder)?;
+    let log = folder.join("build.log");
+    let output = File::create(&log).doing("making", &log)?;
+
+    // What `kubectl version` and the agent's feature checks see: a plain build calls itself v0.0.0.
+    let number: Vec<&str> = version.split('.').collect();
+    let [major, minor, ..] = number[..] else {
+        return failed(format!(
+            "go.mod requires k8s.io/kubernetes {version}, which is no version"
+        ));
+    };
+    let name = "k8s.io/component-base/version.git";
+    let linker =
+        format!("-s -w -X {name}Version=v{version} -X {name}Major={major} -X {name}Minor={minor}");
+
+    let target = folder.join("kubernetes");
+    let mut command = go(
+        module,
+        &["build", "-trimpath", "-buildvcs=false", "-ldflags"],
+    );
+    let status = command
+        .args([
+            OsString::from(linker),
+            "-o".into(),
+            target.into(),
+            ".".into(),
+        ])
+        // A static binary, which also goes into images.
+        .env("CGO_ENABLED", "0")
+        .stdout(Stdio::null())
+        .stderr(output)
+        .status()
+        .map_err(|error| no_go(error, title))?;
+    if !status.success() {
+        return failed(tail(&log));
+    }
+    for part in PARTS {
+        symlink("kubernetes", folder.join(part)).doing("making", folder.join(part))?;
+    }
+    Ok(())
+}
+
+fn go(module: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new("go");
+    command
+        .args(arguments)
+        .current_dir(module)
+        .stdin(Stdio::null());
+    command
+}
+
+fn no_go(source: std::io::Error, peer: &str) -> Error {
+    if source.kind() == std::io::ErrorKind::NotFound {
+        Error::NoGo {
+            peer: peer.to_owned(),
+        }
+    } else {
+        Error::Io {
+            doing: "running",
+            path: "go".into(),
+            source,
+        }
+    }
+}
