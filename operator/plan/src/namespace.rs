@@ -127,6 +127,15 @@ fn taken(project: &Project, live: &Live) -> Object {
     namespace
 }
 
+/// A namespace of somebody else's without our labels. A Pod Security level stays: it must not fall.
+fn released(project: &Project, live: &Live) -> Object {
+    let mut namespace = Object { tenure: Tenure::Shared, ..Object::new(&bare(project)) };
+    if live.label(names::POD_SECURITY) == Some(RESTRICTED) {
+        namespace.manifest["metadata"]["labels"][names::POD_SECURITY] = json!(RESTRICTED);
+    }
+    namespace
+}
+
 fn bare(project: &Project) -> Namespace {
     let name = names::namespace_of(project.metadata.name.as_deref().unwrap_or_default());
     Namespace {
@@ -229,7 +238,7 @@ fn farewell(project: &Project, world: &World) -> Plan {
         };
     }
     let left = match (world.children, world.policies) {
-        (0, 0) => return Plan::default(),
+        (0, 0) => return Plan { objects: world.namespace.iter().map(|live| released(project, live)).collect(), ..Plan::default() },
         (0, policies) => format!("{policies} NetworkPolicies"),
         (children, _) => format!("{children} objects of AppIdentities and SecretRefs"),
     };

@@ -13,7 +13,6 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use catalyst_crds::project::DeletionPolicy;
 use catalyst_crds::region::NetworkMode;
 use catalyst_crds::schema::MAX_REPORTED;
 use catalyst_crds::{EgressPolicy, Project, Region};
@@ -74,11 +73,8 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
     if project.metadata.deletion_timestamp.is_some() {
         return Ok(leave(project, world));
     }
-    let stands = world
-        .namespace
-        .as_ref()
-        .filter(|namespace| !namespace.deleting && world.bound);
-    let Some(live) = stands else {
+    let live = world.namespace.as_ref();
+    if !world.bound || live.is_none_or(|namespace| namespace.deleting) {
         if project.spec.suspend {
             return Ok(Plan::suspended());
         }
@@ -88,20 +84,16 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
                 "namespace {namespace} is not ready to be fenced: see the condition NamespaceReady"
             ),
         ));
-    };
+    }
     let owner = Owner {
         concern: CONCERN,
         uid: project.uid().unwrap_or_default(),
         project: name,
         reference: None,
     };
-    let plan = match region_of(project, world) {
+    Ok(match region_of(project, world) {
         Ok(region) => fence(project, region, world, &owner),
         Err(problem) => unknown_region(world, &owner, problem),
-    };
-    Ok(Plan {
-        fence: project.spec.deletion_policy == DeletionPolicy::Delete && !live.is_managed(),
-        ..plan
     })
 }
 
@@ -262,32 +254,22 @@ fn finding(namespace: &str, team: &Team, mode: NetworkMode, policies: &[NetworkP
 }
 
 /// The fence of a Project that is being deleted. It outlives the apps inside; then, in a namespace
-/// that stays, it goes too, unless it was to be retained.
+/// that stays, it goes too, unless all is to be retained.
 fn leave(project: &Project, world: &World) -> Plan {
-    let fenced = project
+    let goes = project
         .finalizers()
         .iter()
         .any(|finalizer| finalizer == FENCE);
-    let uid = project.uid().unwrap_or_default();
-    if !fenced {
-        return Plan {
-            keep: Keep::All,
-            ..Plan::default()
-        };
-    }
-    if let Some(child) = world.remaining_children.first() {
-        return Plan {
-            keep: Keep::All,
-            fence: true,
-            problem: Some(Invalid::waits(
-                "Deleting",
-                format!("{child} still stands, and so does the fence around it"),
-            )),
-            ..Plan::default()
-        };
+    let child = world.remaining_children.first();
+    if goes && child.is_none() {
+        return Plan::default();
     }
     Plan {
-        fence: world.standing.iter().any(|(_, live)| live.belongs_to(&uid)),
+        keep: Keep::All,
+        problem: child.filter(|_| goes).map(|child| {
+            let message = format!("{child} still stands, and so does the fence around it");
+            Invalid::waits("Deleting", message)
+        }),
         ..Plan::default()
     }
 }

@@ -11,16 +11,16 @@ use kube::ResourceExt;
 use super::{inside, project_of};
 use crate::kernel::{Cache, Error, Kernel, Reconcile};
 
-struct Egress {
+struct Controller {
     projects: Cache<Project>,
 }
 
 pub(super) fn wire(kernel: &mut Kernel) {
-    let controller = Egress { projects: kernel.cache() };
+    let controller = Controller { projects: kernel.cache() };
     kernel.controller(controller).on::<Project>(inside).start();
 }
 
-impl Reconcile for Egress {
+impl Reconcile for Controller {
     type Kind = EgressPolicy;
     type World = World;
     const CONCERN: &'static str = "egress";

@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use super::{all, inside, is_bound, project_of, the_one};
 use crate::kernel::{Cache, Child, Error, Kernel, Place, Reconcile, Store};
 
-struct Identity {
+struct Controller {
     regions: Cache<Region>,
     projects: Cache<Project>,
     apps: Cache<AppIdentity>,
@@ -24,7 +24,7 @@ struct Identity {
 }
 
 pub(super) fn wire(kernel: &mut Kernel) {
-    let controller = Identity {
+    let controller = Controller {
         regions: kernel.cache(),
         projects: kernel.cache(),
         apps: kernel.cache(),
@@ -43,7 +43,7 @@ pub(super) fn wire(kernel: &mut Kernel) {
         .start();
 }
 
-impl Reconcile for Identity {
+impl Reconcile for Controller {
     type Kind = AppIdentity;
     type World = World;
     const CONCERN: &'static str = identity::CONCERN;

@@ -7,31 +7,33 @@ use catalyst_crds::dapr::Configuration;
 use catalyst_crds::{Project, Region};
 use catalyst_plan::namespace::{self, World};
 use catalyst_plan::{Invalid, Plan, names};
-use k8s_openapi::api::core::v1::{Namespace, ResourceQuota, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, ResourceQuota, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 
 use super::{Settings, all, place_of_project, the_one};
-use crate::kernel::{Cache, Child, Error, Kernel, Place, Reconcile, Store};
+use crate::kernel::{Cache, Child, Error, Kernel, Place, Reconcile, Secrets, Store};
 
-struct Namespaces {
+struct Controller {
     regions: Cache<Region>,
     projects: Cache<Project>,
     namespaces: Cache<Child>,
     policies: Cache<Child>,
     /// What AppIdentities and SecretRefs own.
-    children: [Cache<Child>; 3],
+    children: [Cache<Child>; 2],
+    secrets: Secrets,
     release: String,
 }
 
 pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
-    let controller = Namespaces {
+    let controller = Controller {
         regions: kernel.cache(),
         projects: kernel.cache(),
         namespaces: kernel.everything::<Namespace>(),
         policies: kernel.children::<NetworkPolicy>(),
-        children: [kernel.children::<ServiceAccount>(), kernel.children::<Configuration>(), kernel.children::<Secret>()],
+        children: [kernel.children::<ServiceAccount>(), kernel.children::<Configuration>()],
+        secrets: kernel.secrets(),
         release: settings.release.clone(),
     };
     kernel
@@ -42,13 +44,12 @@ pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
         .on_child::<NetworkPolicy>(|place, _, projects| leaving(place, projects))
         .on_child::<ServiceAccount>(|place, _, projects| leaving(place, projects))
         .on_child::<Configuration>(|place, _, projects| leaving(place, projects))
-        .on_child::<Secret>(|place, _, projects| leaving(place, projects))
         .owns::<ResourceQuota>()
         .owns::<RoleBinding>()
         .start();
 }
 
-impl Reconcile for Namespaces {
+impl Reconcile for Controller {
     type Kind = Project;
     type World = World;
     const CONCERN: &'static str = namespace::CONCERN;
@@ -57,7 +58,8 @@ impl Reconcile for Namespaces {
 
     async fn observe(&self, project: &Project) -> Result<World, Error> {
         let namespace = names::namespace_of(&project.name_any());
-        let mut children = 0;
+        let leaves = project.metadata.deletion_timestamp.is_some();
+        let mut children = if leaves { self.secrets.standing(&namespace).await?.len() } else { 0 };
         for kind in &self.children {
             children += kind.standing(&namespace).await.len();
         }

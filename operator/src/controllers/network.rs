@@ -3,20 +3,25 @@
 //! watches  Project (primary), EgressPolicy, Region, AppIdentity, SecretRef, Namespace, and RoleBinding, NetworkPolicy (ours)
 //! writes   NetworkPolicy; condition `NetworkReady` on Project and EgressPolicy
 
+use std::net::IpAddr;
+
 use catalyst_crds::dapr::Configuration;
 use catalyst_crds::{AppIdentity, EgressPolicy, Project, Region};
 use catalyst_plan::namespace::AGENT_BINDING;
 use catalyst_plan::network::{self, World};
 use catalyst_plan::{Invalid, Key, Plan, names};
-use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 
 use super::{Settings, all, is_bound, place_of_project, project_place, the_one};
-use crate::kernel::{Cache, Child, Error, Kernel, Reconcile};
+use crate::kernel::{Cache, Child, Error, Kernel, Reconcile, Secrets};
 
-struct Network {
+/// The Service of the cluster's DNS: NodeLocal DNSCache answers on its addresses, without a pod behind them.
+const DNS: (&str, &str) = ("kube-system", "kube-dns");
+
+struct Controller {
     regions: Cache<Region>,
     projects: Cache<Project>,
     policies: Cache<EgressPolicy>,
@@ -26,12 +31,14 @@ struct Network {
     standing: Cache<Child>,
     accounts: Cache<Child>,
     configurations: Cache<Child>,
-    secrets: Cache<Child>,
+    secrets: Secrets,
+    dns: Cache<Service>,
     release: String,
 }
 
 pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
-    let controller = Network {
+    let dns = kernel.cache_one(DNS.0, DNS.1);
+    let controller = Controller {
         regions: kernel.cache(),
         projects: kernel.cache(),
         policies: kernel.cache(),
@@ -41,25 +48,26 @@ pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
         standing: kernel.children::<NetworkPolicy>(),
         accounts: kernel.children::<ServiceAccount>(),
         configurations: kernel.children::<Configuration>(),
-        secrets: kernel.children::<Secret>(),
+        secrets: kernel.secrets(),
+        dns: dns.clone(),
         release: settings.release.clone(),
     };
     kernel
         .controller(controller)
         .on::<Region>(|_, projects| all(projects))
-        .on::<Project>(|project, projects| neighbours(project, projects))
+        .on::<Project>(neighbours)
         .on::<EgressPolicy>(|policy, _| project_place(policy))
         .on::<AppIdentity>(|app, _| project_place(app))
+        .on_cached(&dns, |_: &Service, projects| all(projects))
         .on_child::<Namespace>(|place, _, _| place_of_project(Some(&place.name)))
         .on_child::<RoleBinding>(|place, _, _| place_of_project(place.namespace()))
         .on_child::<ServiceAccount>(|place, _, projects| super::namespace::leaving(place, projects))
         .on_child::<Configuration>(|place, _, projects| super::namespace::leaving(place, projects))
-        .on_child::<Secret>(|place, _, projects| super::namespace::leaving(place, projects))
         .owns::<NetworkPolicy>()
         .start();
 }
 
-impl Reconcile for Network {
+impl Reconcile for Controller {
     type Kind = Project;
     type World = World;
     const CONCERN: &'static str = network::CONCERN;
@@ -70,7 +78,10 @@ impl Reconcile for Network {
         let standing = self.standing.standing(&namespace).await.into_iter();
         let mut remaining = self.remaining::<ServiceAccount>(&self.accounts, &namespace).await;
         remaining.extend(self.remaining::<Configuration>(&self.configurations, &namespace).await);
-        remaining.extend(self.remaining::<Secret>(&self.secrets, &namespace).await);
+        if project.metadata.deletion_timestamp.is_some() {
+            let secrets = self.secrets.standing(&namespace).await?;
+            remaining.extend(secrets.iter().map(|name| Key::of::<Secret>(Some(&namespace), name)));
+        }
         Ok(World {
             region: the_one(&self.regions).await,
             projects: self.projects.all().await,
@@ -81,7 +92,7 @@ impl Reconcile for Network {
             standing: standing.map(|(name, live)| (Key::of::<NetworkPolicy>(Some(&namespace), &name), live)).collect(),
             remaining_children: remaining,
             release_namespace: self.release.clone(),
-            resolvers: Vec::new(),
+            resolvers: self.dns.get(Some(DNS.0), DNS.1).await.map(|service| addresses(&service)).unwrap_or_default(),
         })
     }
 
@@ -90,11 +101,17 @@ impl Reconcile for Network {
     }
 }
 
-impl Network {
+impl Controller {
     /// What stands of a kind, as keys.
     async fn remaining<C: kube::Resource<DynamicType = ()>>(&self, of: &Cache<Child>, namespace: &str) -> Vec<Key> {
         of.standing(namespace).await.into_iter().map(|(name, _)| Key::of::<C>(Some(namespace), &name)).collect()
     }
+}
+
+/// The addresses of a Service.
+fn addresses(service: &Service) -> Vec<IpAddr> {
+    let addresses = service.spec.iter().filter_map(|spec| spec.cluster_ips.as_ref()).flatten();
+    addresses.filter_map(|address| address.parse().ok()).collect()
 }
 
 /// The Projects whose fence depends on another one: those that it lets in.

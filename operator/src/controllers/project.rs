@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use super::{all, place_of_project, project_place, the_one};
 use crate::kernel::{Cache, Child, Error, Kernel, Reconcile};
 
-struct Projects {
+struct Controller {
     regions: Cache<Region>,
     projects: Cache<Project>,
     apps: Cache<AppIdentity>,
@@ -20,7 +20,7 @@ struct Projects {
 }
 
 pub(super) fn wire(kernel: &mut Kernel) {
-    let controller = Projects {
+    let controller = Controller {
         regions: kernel.cache(),
         projects: kernel.cache(),
         apps: kernel.cache(),
@@ -35,7 +35,7 @@ pub(super) fn wire(kernel: &mut Kernel) {
         .start();
 }
 
-impl Reconcile for Projects {
+impl Reconcile for Controller {
     type Kind = Project;
     type World = World;
     const CONCERN: &'static str = "project";

@@ -10,14 +10,14 @@ use catalyst_plan::{Invalid, Plan};
 use super::all;
 use crate::kernel::{Cache, Error, Kernel, Reconcile};
 
-struct Regions {
+struct Controller {
     regions: Cache<Region>,
     projects: Cache<Project>,
     apps: Cache<AppIdentity>,
 }
 
 pub(super) fn wire(kernel: &mut Kernel) {
-    let controller = Regions { regions: kernel.cache(), projects: kernel.cache(), apps: kernel.cache() };
+    let controller = Controller { regions: kernel.cache(), projects: kernel.cache(), apps: kernel.cache() };
     kernel
         .controller(controller)
         .on::<Region>(|_, regions| all(regions))
@@ -26,7 +26,7 @@ pub(super) fn wire(kernel: &mut Kernel) {
         .start();
 }
 
-impl Reconcile for Regions {
+impl Reconcile for Controller {
     type Kind = Region;
     type World = World;
     const CONCERN: &'static str = "region";

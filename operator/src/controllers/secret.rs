@@ -17,7 +17,7 @@ use crate::kernel::{Cache, Child, Error, Kernel, Place, Reconcile, Store};
 /// The Secret that holds the key of all fingerprints, drawn once.
 const FINGERPRINT_KEY: &str = "fingerprint-key";
 
-struct Secrets {
+struct Controller {
     projects: Cache<Project>,
     bindings: Cache<Child>,
     remote: Cache<Secret>,
@@ -25,21 +25,22 @@ struct Secrets {
 
 pub(super) fn wire(kernel: &mut Kernel) {
     kernel.draw_once(names::SECRETS_NAMESPACE, FINGERPRINT_KEY, secret::CONCERN);
-    let controller = Secrets {
+    let remote = kernel.cache_in(names::SECRETS_NAMESPACE);
+    let controller = Controller {
         projects: kernel.cache(),
         bindings: kernel.children::<RoleBinding>(),
-        remote: kernel.cache_in(names::SECRETS_NAMESPACE),
+        remote: remote.clone(),
     };
     kernel
         .controller(controller)
         .on::<Project>(inside)
         .on_child::<RoleBinding>(|place, _, references| references.within(&place.namespace).into_iter().map(|(place, _)| place).collect())
-        .on_in::<Secret>(names::SECRETS_NAMESPACE, referring)
+        .on_cached(&remote, referring)
         .owns::<Secret>()
         .start();
 }
 
-impl Reconcile for Secrets {
+impl Reconcile for Controller {
     type Kind = SecretRef;
     type World = World;
     const CONCERN: &'static str = secret::CONCERN;
@@ -67,7 +68,7 @@ impl Reconcile for Secrets {
     }
 }
 
-impl Secrets {
+impl Controller {
     /// The values of a Secret of the region's secret namespace.
     async fn read(&self, name: &str) -> Option<Values> {
         let secret = self.remote.get(Some(names::SECRETS_NAMESPACE), name).await?;

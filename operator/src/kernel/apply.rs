@@ -13,7 +13,7 @@ use super::store::{Child, Place, Store};
 use super::watch::{content, hash, live};
 
 /// For whom a plan is applied.
-pub struct Applicant<'a> {
+pub(super) struct Applicant<'a> {
     /// The concern, which is also the field manager.
     pub concern: &'static str,
     /// The primary's UID.
@@ -24,7 +24,7 @@ pub struct Applicant<'a> {
 
 /// What an apply came to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Applied {
+pub(super) enum Applied {
     /// Nothing had to be done, and no call was made.
     Unchanged,
     /// It was made or mended.
@@ -33,7 +33,7 @@ pub enum Applied {
 
 /// The children of this process, by kind, and what an apply of theirs came to.
 #[derive(Default)]
-pub struct Children {
+pub(super) struct Children {
     stores: Mutex<HashMap<Resource, Arc<Store<Child>>>>,
     /// For each object the last (hash of the intent, hash of what then stood): a server or a webhook
     /// that writes more than we sent is asked once, not for ever.
@@ -42,35 +42,35 @@ pub struct Children {
 
 impl Children {
     /// The store of a kind.
-    pub fn store(&self, resource: &Resource) -> Arc<Store<Child>> {
+    pub(super) fn store(&self, resource: &Resource) -> Arc<Store<Child>> {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(stores.entry(resource.clone()).or_default())
     }
 
     /// What is known of an object.
-    pub fn get(&self, key: &Key) -> Option<Arc<Child>> {
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<Child>> {
         self.store(&key.resource).get(&place(key))
     }
 
     /// Takes in what the server answered, before its watch event comes.
-    pub fn learn(&self, key: &Key, object: &DynamicObject) -> Live {
+    pub(super) fn learn(&self, key: &Key, object: &DynamicObject) -> Live {
         let seen = live(object);
         self.store(&key.resource).put(&place(key), Child(seen.clone()));
         seen
     }
 
     /// Notes that what stands now is what this intent comes to on this server.
-    pub fn settle(&self, key: &Key, intent: u64, stands: u64) {
+    pub(super) fn settle(&self, key: &Key, intent: u64, stands: u64) {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), (intent, stands));
     }
 
     /// Whether this intent came to what stands now.
-    pub fn is_settled(&self, key: &Key, intent: u64, stands: u64) -> bool {
+    pub(super) fn is_settled(&self, key: &Key, intent: u64, stands: u64) -> bool {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner).get(key) == Some(&(intent, stands))
     }
 
     /// Forgets what is remembered of an object that is gone for good.
-    pub fn forget(&self, key: &Key) {
+    pub(super) fn forget(&self, key: &Key) {
         self.settled.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
@@ -79,7 +79,7 @@ impl Children {
 ///
 /// # Errors
 /// [`Error::NameTaken`] if something stands there that is not ours; whatever the API server says else.
-pub async fn apply(cluster: &Cluster, children: &Children, object: &Object, by: &Applicant<'_>) -> Result<Applied, Error> {
+pub(super) async fn apply(cluster: &Cluster, children: &Children, object: &Object, by: &Applicant<'_>) -> Result<Applied, Error> {
     let manager = names::field_manager(by.concern);
     let known = children.get(&object.key);
     if object.tenure == Tenure::Shared {
@@ -158,7 +158,9 @@ async fn share(
     if known.0.deleting {
         return Err(Error::Terminating(object.key.clone()));
     }
-    if carries(&object.manifest, &known.0) {
+    // A farewell no longer names our labels, and so takes them away.
+    let leftover = known.0.labels.contains_key(names::OWNER_UID) && object.manifest["metadata"]["labels"][names::OWNER_UID].is_null();
+    if carries(&object.manifest, &known.0) && !leftover {
         return Ok(Applied::Unchanged);
     }
     if let Some(stands) = cluster.apply(&object.key, manager, &object.manifest, Mode::Polite).await? {
@@ -169,7 +171,7 @@ async fn share(
 }
 
 /// Ours by label or ownerReference; or Catalyst's of an owner that is gone, without an owner that would collect it.
-pub fn is_ours(stands: &Live, by: &Applicant<'_>) -> bool {
+pub(super) fn is_ours(stands: &Live, by: &Applicant<'_>) -> bool {
     let left_behind = || {
         stands.is_managed()
             && stands.owners.is_empty()
@@ -180,7 +182,7 @@ pub fn is_ours(stands: &Live, by: &Applicant<'_>) -> bool {
 }
 
 /// Whether our manager has applied it, so that one whose labels were taken away is still known as ours.
-pub fn applied_by(object: &DynamicObject, manager: &str) -> bool {
+pub(super) fn applied_by(object: &DynamicObject, manager: &str) -> bool {
     let entries = object.metadata.managed_fields.as_deref().unwrap_or_default();
     entries.iter().any(|entry| entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply"))
 }
@@ -205,7 +207,7 @@ fn standing(stands: &Live) -> u64 {
 }
 
 /// Whether the labels and annotations of a manifest are there, whatever else is.
-pub fn carries(manifest: &Value, stands: &Live) -> bool {
+pub(super) fn carries(manifest: &Value, stands: &Live) -> bool {
     let holds = |field: &str, there: &std::collections::BTreeMap<String, String>| {
         let wanted = manifest["metadata"][field].as_object().into_iter().flatten();
         wanted.into_iter().all(|(name, value)| there.get(name).map(String::as_str) == value.as_str())
@@ -234,6 +236,6 @@ fn additions(intent: &Value, stands: &Value) -> Option<json_patch::Patch> {
 }
 
 /// The place of a key.
-pub fn place(key: &Key) -> Place {
+pub(super) fn place(key: &Key) -> Place {
     Place::new(key.namespace.as_deref(), &key.name)
 }

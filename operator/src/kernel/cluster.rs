@@ -100,7 +100,7 @@ impl Cluster {
         let mut operations = vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})];
         operations.extend(patch.0.iter().map(|operation| json!(operation)));
         let patch: json_patch::Patch = serde_json::from_value(Value::Array(operations))
-            .map_err(|error| self.failed("patch", key, ClientError::SerdeError(error)))?;
+            .map_err(|error| failed("patch", key, ClientError::SerdeError(error)))?;
         let params = PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
         self.write("patch", key, |api| {
             let (params, patch) = (params.clone(), patch.clone());
@@ -122,7 +122,7 @@ impl Cluster {
         let params = PatchParams::apply(manager).force();
         let api = self.api(&key.resource, key.namespace.as_deref());
         let done = api.patch(&key.name, &params, &Patch::Apply(manifest)).await;
-        done.map_err(|error| self.failed("apply", key, error))
+        done.map_err(|error| failed("apply", key, error))
     }
 
     /// Deletes the object of this UID, not a successor of its name. One that is gone is a success.
@@ -144,7 +144,7 @@ impl Cluster {
         self.api(&key.resource, key.namespace.as_deref())
             .get_opt(&key.name)
             .await
-            .map_err(|error| self.failed("get", key, error))
+            .map_err(|error| failed("get", key, error))
     }
 
     /// Lists what carries our label in a namespace, whole objects.
@@ -154,7 +154,7 @@ impl Cluster {
             .list(&ours())
             .await
             .map(|list| list.items)
-            .map_err(|error| self.failed("list", &key, error))
+            .map_err(|error| failed("list", &key, error))
     }
 
     async fn write<T, F, Fut>(&self, verb: &'static str, key: &Key, call: F) -> Result<T, Error>
@@ -179,19 +179,15 @@ impl Cluster {
                 403 if error::is_terminating(&error) => {
                     return Err(Error::Terminating(key.clone()));
                 }
-                403 if self.settles(key) => SETTLE_STEP,
+                403 if self.settles(key) && !error::is_policy(&error) => SETTLE_STEP,
                 429 | 503 if retries < RETRIES => {
                     retries += 1;
                     asked_to_wait(&error)
                 }
-                _ => return Err(self.failed(verb, key, error)),
+                _ => return Err(failed(verb, key, error)),
             };
             tokio::time::sleep(wait).await;
         }
-    }
-
-    fn failed(&self, verb: &'static str, key: &Key, source: ClientError) -> Error {
-        Error::Api { verb, key: key.clone(), source: Box::new(source) }
     }
 
     fn note_binding(&self, key: &Key) {
@@ -222,12 +218,12 @@ pub enum Mode {
 }
 
 /// Selects what Catalyst made.
-pub fn ours() -> ListParams {
+pub(super) fn ours() -> ListParams {
     ListParams::default().labels(&format!("{}={}", names::MANAGED_BY, names::CATALYST))
 }
 
 /// What the client needs to know of a kind.
-pub fn api_resource(resource: &Resource) -> ApiResource {
+pub(super) fn api_resource(resource: &Resource) -> ApiResource {
     ApiResource {
         group: resource.group.to_string(),
         version: resource.version.to_string(),
@@ -235,6 +231,10 @@ pub fn api_resource(resource: &Resource) -> ApiResource {
         kind: resource.kind.to_string(),
         plural: resource.plural.to_string(),
     }
+}
+
+fn failed(verb: &'static str, key: &Key, source: ClientError) -> Error {
+    Error::Api { verb, key: key.clone(), source: Box::new(source) }
 }
 
 fn asked_to_wait(error: &ClientError) -> Duration {

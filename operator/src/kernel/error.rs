@@ -56,7 +56,7 @@ impl Error {
             Self::Timeout(_) => "Timeout",
             Self::Api { source, .. } => match code(source) {
                 403 if says(source, "exceeded quota") => "QuotaExceeded",
-                403 if says(source, "ValidatingAdmissionPolicy") => "DeniedByPolicy",
+                403 if is_policy(source) => "DeniedByPolicy",
                 403 => "Forbidden",
                 404 => "NotFound",
                 409 => "Conflict",
@@ -84,7 +84,7 @@ impl Error {
 }
 
 /// The status code in an error of the client; 0 where the server gave no answer.
-pub fn code(error: &kube::Error) -> u16 {
+pub(super) fn code(error: &kube::Error) -> u16 {
     match error {
         kube::Error::Api(status) => status.code,
         _ => 0,
@@ -92,14 +92,19 @@ pub fn code(error: &kube::Error) -> u16 {
 }
 
 /// Whether the server's message contains these words.
-pub fn says(error: &kube::Error, words: &str) -> bool {
+pub(super) fn says(error: &kube::Error, words: &str) -> bool {
     matches!(error, kube::Error::Api(status) if status.message.contains(words))
 }
 
 /// Whether the server refused because the namespace is being deleted.
 /// <https://github.com/kubernetes/api/blob/master/core/v1/types.go> `NamespaceTerminatingCause`
-pub fn is_terminating(error: &kube::Error) -> bool {
+pub(super) fn is_terminating(error: &kube::Error) -> bool {
     code(error) == 403 && says(error, "because it is being terminated")
+}
+
+/// Whether an admission policy refused, which no wait will change.
+pub(super) fn is_policy(error: &kube::Error) -> bool {
+    says(error, "ValidatingAdmissionPolicy")
 }
 
 fn said(error: &kube::Error) -> String {

@@ -1,6 +1,5 @@
 //! The figures of this process, in the Prometheus text format. Object names are never labels.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,7 +89,7 @@ impl Metrics {
     }
 
     /// Counts a write.
-    pub fn wrote(&self, kind: &Cow<'static, str>, verb: &'static str) {
+    pub fn wrote(&self, kind: &str, verb: &'static str) {
         self.writes.get_or_create(&Write { kind: kind.to_string(), verb }).inc();
     }
 

@@ -24,4 +24,4 @@ pub use lease::{Lease, hold};
 pub use metrics::Metrics;
 pub use reconcile::{Primary, Reconcile};
 pub use store::{Child, Place, State, Store};
-pub use wiring::{Cache, Kernel, Planner, View};
+pub use wiring::{Cache, Kernel, Planner, Secrets, View};

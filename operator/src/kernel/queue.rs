@@ -12,7 +12,7 @@ use super::store::Place;
 
 /// A queue of places that never holds one twice and never hands out one that is still being worked on.
 #[derive(Default)]
-pub struct Queue {
+pub(super) struct Queue {
     state: Mutex<State>,
     changed: Notify,
 }
@@ -27,12 +27,12 @@ struct State {
 
 impl Queue {
     /// Puts a place in line, due at once.
-    pub fn add(&self, place: Place) {
+    pub(super) fn add(&self, place: Place) {
         self.add_at(place, Instant::now());
     }
 
     /// Puts a place in line, due after a while; one that is due earlier stays so.
-    pub fn add_after(&self, place: Place, wait: Duration) {
+    pub(super) fn add_after(&self, place: Place, wait: Duration) {
         self.add_at(place, Instant::now() + wait);
     }
 
@@ -47,7 +47,7 @@ impl Queue {
     }
 
     /// The next place that is due and that nobody works on. It counts as being worked on until [`Queue::done`].
-    pub async fn next(&self) -> Place {
+    pub(super) async fn next(&self) -> Place {
         loop {
             let wake = match self.take() {
                 Ok(place) => return place,
@@ -91,19 +91,9 @@ impl Queue {
     }
 
     /// Says that the work on a place is over.
-    pub fn done(&self, place: &Place) {
+    pub(super) fn done(&self, place: &Place) {
         self.lock().running.remove(place);
         self.changed.notify_one();
-    }
-
-    /// How many places wait, those due later included.
-    pub fn len(&self) -> usize {
-        self.lock().due.len()
-    }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -125,7 +115,7 @@ mod tests {
         queue.add(place("a"));
         queue.add(place("a"));
         assert_eq!(queue.next().await, place("a"));
-        assert!(queue.is_empty());
+        assert!(queue.lock().due.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

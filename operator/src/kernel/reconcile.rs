@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use catalyst_plan::readiness::Verdict;
-use catalyst_plan::{Invalid, Keep, Key, Plan, Resource, names};
+use catalyst_plan::{Invalid, Keep, Key, Plan, Resource, Tenure, names};
 use kube::Resource as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -21,14 +21,17 @@ use super::store::{Place, Store};
 use super::wiring::Shared;
 
 /// How long one turn may take.
-const TURN: Duration = Duration::from_secs(60);
+const TURN: Duration = Duration::from_mins(1);
 
 /// The wait after a first failure; it doubles with each one more of the same object, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// How soon an object that is well is looked at again, without a call if nothing changed; up to a fifth later.
-const NEXT: Duration = Duration::from_secs(600);
+const NEXT: Duration = Duration::from_mins(10);
+
+/// How soon a primary that waits for its children to go is looked at again.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// A kind that a controller can be for.
 pub trait Primary:
@@ -67,7 +70,7 @@ pub trait Reconcile: Send + Sync + 'static {
 }
 
 /// A controller at work.
-pub struct Worker<R: Reconcile> {
+pub(super) struct Worker<R: Reconcile> {
     pub(super) reconcile: R,
     pub(super) primaries: Arc<Store<R::Kind>>,
     /// The kinds of its children.
@@ -78,14 +81,15 @@ pub struct Worker<R: Reconcile> {
 
 impl<R: Reconcile> Worker<R> {
     /// One turn; returns when the next one is due, if so.
-    pub async fn turn(&self, place: &Place) -> Option<Duration> {
+    pub(super) async fn turn(&self, place: &Place) -> Option<Duration> {
         let began = Instant::now();
         let primary = self.primaries.get(place)?;
         let uid = primary.meta().uid.clone().unwrap_or_default();
         let (outcome, wait) = match tokio::time::timeout(TURN, self.reconcile(place, &primary, &uid)).await {
             Ok(Ok(outcome)) => {
                 self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
-                (outcome, NEXT + spread(&uid))
+                let leaving = primary.meta().deletion_timestamp.is_some();
+                (outcome, if leaving { LEAVING } else { NEXT + spread(&uid) })
             }
             Ok(Err(error)) => (error.reason(), self.failed(place, &primary, &uid, &error)),
             Err(_) => {
@@ -167,7 +171,8 @@ impl<R: Reconcile> Worker<R> {
         {
             secrets::look(cluster, &self.shared.children, &self.shared.looked, namespace).await?;
         }
-        for object in plan.objects.iter().filter(|_| !deleting) {
+        // Once the primary is being deleted nothing is made again; what is not ours may still get our labels off.
+        for object in plan.objects.iter().filter(|object| !deleting || object.tenure == Tenure::Shared) {
             let applied = if object.key.resource == secrets {
                 secrets::apply(cluster, &self.shared.children, object, &by).await
             } else {

@@ -26,15 +26,15 @@ type Values = BTreeMap<String, Zeroizing<String>>;
 
 /// Which namespaces were looked through since this process began.
 #[derive(Default)]
-pub struct Looked(Mutex<HashSet<String>>);
+pub(super) struct Looked(Mutex<HashSet<String>>);
 
 /// The kind.
-pub fn resource() -> Resource {
+pub(super) fn resource() -> Resource {
     Resource::of::<Secret>()
 }
 
 /// Looks through the Secrets of ours in a namespace, once per process, so that nothing of before is overlooked.
-pub async fn look(cluster: &Cluster, children: &Children, looked: &Looked, namespace: &str) -> Result<(), Error> {
+pub(super) async fn look(cluster: &Cluster, children: &Children, looked: &Looked, namespace: &str) -> Result<(), Error> {
     if looked.0.lock().unwrap_or_else(PoisonError::into_inner).contains(namespace) {
         return Ok(());
     }
@@ -44,7 +44,7 @@ pub async fn look(cluster: &Cluster, children: &Children, looked: &Looked, names
 }
 
 /// Lists the Secrets of ours in a namespace and returns the places of those that changed since the last look.
-pub async fn refresh(cluster: &Cluster, children: &Children, namespace: &str) -> Result<Vec<Place>, Error> {
+pub(super) async fn refresh(cluster: &Cluster, children: &Children, namespace: &str) -> Result<Vec<Place>, Error> {
     let store = children.store(&resource());
     let before = store.within(namespace);
     let mut seen = HashSet::new();
@@ -71,7 +71,7 @@ pub async fn refresh(cluster: &Cluster, children: &Children, namespace: &str) ->
 ///
 /// # Errors
 /// As [`super::apply::apply`], and [`Error::Absent`] if a value is to be copied from a Secret that is not there.
-pub async fn apply(cluster: &Cluster, children: &Children, object: &Object, by: &Applicant<'_>) -> Result<Applied, Error> {
+pub(super) async fn apply(cluster: &Cluster, children: &Children, object: &Object, by: &Applicant<'_>) -> Result<Applied, Error> {
     let manager = names::field_manager(by.concern);
     let intent = intent(children, object);
     if let Some(known) = children.get(&object.key)
@@ -124,7 +124,7 @@ pub async fn apply(cluster: &Cluster, children: &Children, object: &Object, by: 
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Makes a Secret with 32 random bytes under `key`, unless one stands; then does nothing for ever.
-pub async fn draw_once(cluster: Arc<Cluster>, namespace: String, name: String, concern: &'static str) {
+pub(super) async fn draw_once(cluster: Arc<Cluster>, namespace: String, name: String, concern: &'static str) {
     let key = Key { resource: resource(), namespace: Some(namespace.clone()), name: name.clone() };
     let manager = names::field_manager(concern);
     loop {
@@ -146,7 +146,7 @@ pub async fn draw_once(cluster: Arc<Cluster>, namespace: String, name: String, c
             }
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// A hash of what is wanted, without any value: the plan, and the versions of the Secrets that are copied from.

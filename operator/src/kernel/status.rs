@@ -32,7 +32,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const WRITERS: usize = 8;
 
 /// Who listens to verdicts on one kind.
-pub trait Listens: Send + Sync {
+pub(super) trait Listens: Send + Sync {
     /// A controller begins to look at an object: from now on the others are expected to speak.
     fn turn(&self, place: &Place, uid: &str, generation: i64);
     /// A controller's verdict on an object, under the condition it speaks for.
@@ -41,16 +41,16 @@ pub trait Listens: Send + Sync {
 
 /// The listeners of this process, by kind. A verdict on a kind that another process folds is dropped.
 #[derive(Default)]
-pub struct Statuses(Mutex<HashMap<String, Arc<dyn Listens>>>);
+pub(super) struct Statuses(Mutex<HashMap<String, Arc<dyn Listens>>>);
 
 impl Statuses {
     /// Who folds a kind here.
-    pub fn of(&self, kind: &str) -> Option<Arc<dyn Listens>> {
+    pub(super) fn of(&self, kind: &str) -> Option<Arc<dyn Listens>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(kind).cloned()
     }
 
     /// Folds a kind here.
-    pub fn add(&self, kind: &str, listener: Arc<dyn Listens>) {
+    pub(super) fn add(&self, kind: &str, listener: Arc<dyn Listens>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.into(), listener);
     }
 }
@@ -62,7 +62,7 @@ struct Said {
 }
 
 /// Folds one kind.
-pub struct Hub<K: Primary> {
+pub(super) struct Hub<K: Primary> {
     store: Arc<Store<K>>,
     queue: Queue,
     /// By UID, so that a successor of the same name starts afresh.
@@ -71,8 +71,8 @@ pub struct Hub<K: Primary> {
 
 impl<K: Primary> Hub<K> {
     /// A hub for the objects of a store.
-    pub fn new(store: Arc<Store<K>>) -> Arc<Self> {
-        let hub = Arc::new(Self { store: Arc::clone(&store), queue: Queue::default(), said: Mutex::default() });
+    pub(super) fn new(store: &Arc<Store<K>>) -> Arc<Self> {
+        let hub = Arc::new(Self { store: Arc::clone(store), queue: Queue::default(), said: Mutex::default() });
         let weak = Arc::downgrade(&hub);
         store.listen(move |news| {
             if let (News::Changed(change), Some(hub)) = (news, weak.upgrade())
@@ -86,7 +86,7 @@ impl<K: Primary> Hub<K> {
     }
 
     /// Writes statuses for ever.
-    pub async fn run(self: Arc<Self>, cluster: Arc<Cluster>, recorder: Recorder) {
+    pub(super) async fn run(self: Arc<Self>, cluster: Arc<Cluster>, recorder: Recorder) {
         let mut writing = FuturesUnordered::new();
         let (hub, cluster, recorder) = (&self, &cluster, &recorder);
         loop {
@@ -177,13 +177,13 @@ impl<K: Primary> Hub<K> {
             secondary: None,
         };
         match recorder.publish(&event, &primary.object_ref(&())).await {
-            Ok(()) => cluster.metrics().wrote(&"Event".into(), "create"),
+            Ok(()) => cluster.metrics().wrote("Event", "create"),
             Err(error) => tracing::debug!(code = code(&error), error = %error, "event can't be written"),
         }
     }
 
     /// How many objects are ready, not ready, unknown.
-    pub fn count(&self) -> [(&'static str, usize); 3] {
+    pub(super) fn count(&self) -> [(&'static str, usize); 3] {
         let mut counts = [("True", 0), ("False", 0), ("Unknown", 0)];
         for (_, object) in self.store.all() {
             let status = serde_json::to_value(&*object).unwrap_or_default();

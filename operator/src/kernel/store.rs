@@ -42,7 +42,7 @@ impl fmt::Display for Place {
 pub struct Child(pub Live);
 
 /// A resource version as a number; 0 where it is none.
-pub fn number(version: Option<&str>) -> u64 {
+pub(super) fn number(version: Option<&str>) -> u64 {
     version.and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
@@ -85,24 +85,24 @@ pub enum State {
 }
 
 struct Objects<T> {
-    by_namespace: BTreeMap<String, BTreeMap<String, Arc<T>>>,
-    by_uid: HashMap<String, Place>,
+    namespaces: BTreeMap<String, BTreeMap<String, Arc<T>>>,
+    uids: HashMap<String, Place>,
     /// Where the children of an owner lie.
-    by_owner: HashMap<String, BTreeSet<Place>>,
+    owners: HashMap<String, BTreeSet<Place>>,
 }
 
 impl<T> Objects<T> {
     fn clear(&mut self) {
-        self.by_namespace.clear();
-        self.by_uid.clear();
-        self.by_owner.clear();
+        self.namespaces.clear();
+        self.uids.clear();
+        self.owners.clear();
     }
 }
 
 impl<T> Default for Store<T> {
     fn default() -> Self {
         Self {
-            objects: RwLock::new(Objects { by_namespace: BTreeMap::new(), by_uid: HashMap::new(), by_owner: HashMap::new() }),
+            objects: RwLock::new(Objects { namespaces: BTreeMap::new(), uids: HashMap::new(), owners: HashMap::new() }),
             listeners: RwLock::default(),
             state: watch::Sender::new(State::Waiting),
         }
@@ -198,14 +198,14 @@ impl<T> Store<T> {
 
     /// The place of a UID.
     pub fn find(&self, uid: &str) -> Option<Place> {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).by_uid.get(uid).cloned()
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).uids.get(uid).cloned()
     }
 
     /// Everything, in the order of namespace and name.
     pub fn all(&self) -> Vec<(Place, Arc<T>)> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
         objects
-            .by_namespace
+            .namespaces
             .iter()
             .flat_map(|(namespace, names)| {
                 names.iter().map(|(name, object)| (Place { namespace: namespace.clone(), name: name.clone() }, Arc::clone(object)))
@@ -216,7 +216,7 @@ impl<T> Store<T> {
     /// What lies in a namespace, in the order of names.
     pub fn within(&self, namespace: &str) -> Vec<(Place, Arc<T>)> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(names) = objects.by_namespace.get(namespace) else { return Vec::new() };
+        let Some(names) = objects.namespaces.get(namespace) else { return Vec::new() };
         names
             .iter()
             .map(|(name, object)| (Place { namespace: namespace.into(), name: name.clone() }, Arc::clone(object)))
@@ -226,13 +226,13 @@ impl<T> Store<T> {
     /// What names this owner by label.
     pub fn owned_by(&self, uid: &str) -> Vec<(Place, Arc<T>)> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        let places = objects.by_owner.get(uid).into_iter().flatten();
+        let places = objects.owners.get(uid).into_iter().flatten();
         places.filter_map(|place| Some((place.clone(), Arc::clone(objects.get(place)?)))).collect()
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.objects.read().unwrap_or_else(PoisonError::into_inner).by_uid.len()
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).uids.len()
     }
 
     /// Whether there are none.
@@ -247,9 +247,9 @@ pub trait Held: Send + Sync + 'static {
     fn uid(&self) -> &str;
     /// The resource version as a number; 0 for one that no server has seen.
     fn version(&self) -> u64;
-    /// The UID of the owner it names by label; empty if it names none.
-    fn owner(&self) -> &str {
-        ""
+    /// The UID of the owner it names by label.
+    fn owner(&self) -> Option<&str> {
+        None
     }
 }
 
@@ -272,40 +272,42 @@ impl Held for Child {
         self.0.resource_version
     }
 
-    fn owner(&self) -> &str {
-        self.0.label(names::OWNER_UID).unwrap_or_default()
+    fn owner(&self) -> Option<&str> {
+        self.0.label(names::OWNER_UID)
     }
 }
 
 impl<T> Objects<T> {
     fn get(&self, place: &Place) -> Option<&Arc<T>> {
-        self.by_namespace.get(&place.namespace)?.get(&place.name)
+        self.namespaces.get(&place.namespace)?.get(&place.name)
     }
 }
 
 impl<T: Held> Objects<T> {
     fn insert(&mut self, place: &Place, object: Arc<T>) -> Option<Arc<T>> {
         let old = self.remove(place);
-        self.by_uid.insert(object.uid().into(), place.clone());
-        if !object.owner().is_empty() {
-            self.by_owner.entry(object.owner().into()).or_default().insert(place.clone());
+        self.uids.insert(object.uid().into(), place.clone());
+        if let Some(owner) = object.owner() {
+            self.owners.entry(owner.into()).or_default().insert(place.clone());
         }
-        self.by_namespace.entry(place.namespace.clone()).or_default().insert(place.name.clone(), object);
+        self.namespaces.entry(place.namespace.clone()).or_default().insert(place.name.clone(), object);
         old
     }
 
     fn remove(&mut self, place: &Place) -> Option<Arc<T>> {
-        let names = self.by_namespace.get_mut(&place.namespace)?;
+        let names = self.namespaces.get_mut(&place.namespace)?;
         let old = names.remove(&place.name);
         if names.is_empty() {
-            self.by_namespace.remove(&place.namespace);
+            self.namespaces.remove(&place.namespace);
         }
         let old = old?;
-        self.by_uid.remove(old.uid());
-        if let Some(places) = self.by_owner.get_mut(old.owner()) {
+        self.uids.remove(old.uid());
+        if let Some(owner) = old.owner()
+            && let Some(places) = self.owners.get_mut(owner)
+        {
             places.remove(place);
             if places.is_empty() {
-                self.by_owner.remove(old.owner());
+                self.owners.remove(owner);
             }
         }
         Some(old)

@@ -8,11 +8,11 @@ use super::secrets::{refresh, resource};
 use super::wiring::Shared;
 
 /// How long one round takes, and the shortest step: at most 60 lists a minute, however many namespaces there are.
-const ROUND: Duration = Duration::from_secs(600);
+const ROUND: Duration = Duration::from_mins(10);
 const STEP: Duration = Duration::from_secs(1);
 
 /// Sweeps for ever. What changed is told to the stores, and so to the controllers that own it.
-pub async fn sweep(shared: Arc<Shared>) {
+pub(super) async fn sweep(shared: Arc<Shared>) {
     let Some(cluster) = &shared.cluster else { return };
     loop {
         let store = shared.children.store(&resource());

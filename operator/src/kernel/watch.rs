@@ -28,7 +28,7 @@ const CAP: Duration = Duration::from_secs(5);
 
 /// When a watch last heard anything.
 #[derive(Clone)]
-pub struct Pulse(Arc<Mutex<Instant>>);
+pub(super) struct Pulse(Arc<Mutex<Instant>>);
 
 impl Default for Pulse {
     fn default() -> Self {
@@ -42,19 +42,19 @@ impl Pulse {
     }
 
     /// How long it has been silent.
-    pub fn silence(&self) -> Duration {
+    pub(super) fn silence(&self) -> Duration {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 }
 
 /// Follows a typed kind into its store. An object that can't be read never stops the others: what was
 /// known of it stays, since forgetting it could open what it closed.
-pub async fn follow<K>(api: Api<DeserializeGuard<K>>, store: Arc<Store<K>>, pulse: Pulse, metrics: Metrics)
+pub(super) async fn follow<K>(api: Api<DeserializeGuard<K>>, config: watcher::Config, store: Arc<Store<K>>, pulse: Pulse, metrics: Metrics)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let kind = K::kind(&()).to_string();
-    let stream = watcher(api, watcher::Config::default());
+    let stream = watcher(api, config);
     let unreadable = metrics.clone();
     let named = kind.clone();
     drive(stream, &kind, store, &pulse, &metrics, move |guarded: DeserializeGuard<K>, known: &Store<K>| match guarded.0 {
@@ -73,7 +73,7 @@ where
 }
 
 /// Follows a kind of which only [`Live`] is kept.
-pub async fn follow_children(
+pub(super) async fn follow_children(
     api: Api<DynamicObject>,
     kind: String,
     config: watcher::Config,
@@ -132,7 +132,7 @@ async fn drive<O, T: Held>(
 }
 
 /// What is kept of a child: who it says it belongs to, and a hash of each part of its content.
-pub fn live(object: &DynamicObject) -> Live {
+pub(super) fn live(object: &DynamicObject) -> Live {
     let metadata = &object.metadata;
     Live {
         uid: metadata.uid.clone().unwrap_or_default(),
@@ -146,7 +146,7 @@ pub fn live(object: &DynamicObject) -> Live {
 }
 
 /// A hash of each top-level field of a manifest but those that are not content.
-pub fn content(manifest: &Value) -> BTreeMap<String, u64> {
+pub(super) fn content(manifest: &Value) -> BTreeMap<String, u64> {
     let fields = manifest.as_object().into_iter().flatten();
     fields
         .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
@@ -155,7 +155,7 @@ pub fn content(manifest: &Value) -> BTreeMap<String, u64> {
 }
 
 /// A hash that is the same for equal values within this process.
-pub fn hash(value: &Value) -> u64 {
+pub(super) fn hash(value: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     // Maps of serde_json are ordered by key, so equal values have equal text.
     value.to_string().hash(&mut hasher);

@@ -1,7 +1,7 @@
 //! Puts caches, controllers and status writers together, and runs them as one.
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +32,7 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What all controllers of a process share.
 #[derive(Default)]
-pub struct Shared {
+pub(super) struct Shared {
     /// The cluster; `None` where plans are only shown.
     pub cluster: Option<Arc<Cluster>>,
     /// What is known of children.
@@ -102,6 +102,24 @@ impl Cache<Child> {
     }
 }
 
+/// The Secrets of ours, which are never watched: asked for when it matters.
+#[derive(Clone)]
+pub struct Secrets(Arc<Shared>);
+
+impl Secrets {
+    /// The names of those that stand in a namespace now, by a list.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn standing(&self, namespace: &str) -> Result<Vec<String>, Error> {
+        if let Some(cluster) = &self.0.cluster {
+            secrets::refresh(cluster, &self.0.children, namespace).await?;
+        }
+        let standing = self.0.children.store(&secrets::resource()).within(namespace);
+        Ok(standing.into_iter().map(|(place, _)| place.name).collect())
+    }
+}
+
 /// Plans without a cluster: what `render` asks of a controller.
 pub trait Planner: Send + Sync {
     /// The concern.
@@ -117,7 +135,7 @@ pub trait Planner: Send + Sync {
 }
 
 /// What came of observe and plan.
-pub type Planned = Result<Result<Plan, Invalid>, Error>;
+pub(super) type Planned = Result<Result<Plan, Invalid>, Error>;
 
 impl<R: Reconcile> Planner for Worker<R> {
     fn concern(&self) -> &'static str {
@@ -148,7 +166,7 @@ impl<R: Reconcile> Planner for Worker<R> {
 pub struct Kernel {
     shared: Arc<Shared>,
     caches: HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>,
-    watched: HashMap<Resource, ()>,
+    watched: HashSet<Resource>,
     tasks: Vec<Task>,
     planners: Vec<Arc<dyn Planner>>,
     view: View,
@@ -193,7 +211,7 @@ impl Kernel {
         Self {
             shared: Arc::new(Shared { cluster, ..Shared::default() }),
             caches: HashMap::new(),
-            watched: HashMap::new(),
+            watched: HashSet::new(),
             tasks: Vec::new(),
             planners: Vec::new(),
             view: View::default(),
@@ -207,7 +225,7 @@ impl Kernel {
 
     /// The cache of a typed kind; the first call begins its watch.
     pub fn cache<K: Primary>(&mut self) -> Cache<K> {
-        self.typed(None, Api::all)
+        self.typed(None, watcher::Config::default(), Api::all)
     }
 
     /// The cache of a typed kind in one namespace.
@@ -215,12 +233,22 @@ impl Kernel {
     where
         K: Primary + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
-        self.typed(Some(namespace), |client| Api::namespaced(client, namespace))
+        self.typed(Some(namespace), watcher::Config::default(), |client| Api::namespaced(client, namespace))
+    }
+
+    /// The cache of one object, for a kind of which we may see no more.
+    pub fn cache_one<K>(&mut self, namespace: &str, name: &str) -> Cache<K>
+    where
+        K: Primary + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        self.typed(Some(namespace), only, |client| Api::namespaced(client, namespace))
     }
 
     fn typed<K: Primary>(
         &mut self,
         namespace: Option<&str>,
+        config: watcher::Config,
         api: impl FnOnce(Client) -> Api<DeserializeGuard<K>>,
     ) -> Cache<K> {
         let id = (TypeId::of::<K>(), namespace.unwrap_or_default().to_string());
@@ -232,7 +260,7 @@ impl Kernel {
         if let Some(cluster) = &self.shared.cluster {
             let pulse = self.watching(&K::kind(&()), &store);
             let (api, metrics) = (api(cluster.client()), cluster.metrics().clone());
-            self.tasks.push(Box::pin(follow(api, Arc::clone(&store), pulse, metrics)));
+            self.tasks.push(Box::pin(follow(api, config, Arc::clone(&store), pulse, metrics)));
         }
         Cache(store)
     }
@@ -240,6 +268,11 @@ impl Kernel {
     /// The cache of what Catalyst made of a kind; the first call begins its watch. Secrets are never watched.
     pub fn children<C: kube::Resource<DynamicType = ()>>(&mut self) -> Cache<Child> {
         self.untyped::<C>(true)
+    }
+
+    /// The Secrets that Catalyst made.
+    pub fn secrets(&self) -> Secrets {
+        Secrets(Arc::clone(&self.shared))
     }
 
     /// The cache of everything of a kind, of which only [`Live`] is kept.
@@ -253,7 +286,7 @@ impl Kernel {
         if resource == secrets::resource() {
             // Looked at, never watched: what is known is all there is to wait for.
             store.settle();
-        } else if self.watched.insert(resource.clone(), ()).is_none()
+        } else if self.watched.insert(resource.clone())
             && let Some(cluster) = &self.shared.cluster
         {
             let config = watcher::Config { label_selector: only_ours.then(|| ours().label_selector).flatten(), ..Default::default() };
@@ -283,7 +316,7 @@ impl Kernel {
 
     /// Folds the verdicts on a kind in this process and writes its status.
     pub fn folds<K: Primary>(&mut self) {
-        let hub = Hub::new(Arc::clone(self.cache::<K>().store()));
+        let hub = Hub::new(self.cache::<K>().store());
         let kind = K::kind(&()).to_string();
         self.shared.statuses.add(&kind, Arc::clone(&hub) as Arc<dyn super::status::Listens>);
         let Some(cluster) = &self.shared.cluster else { return };
@@ -364,14 +397,10 @@ impl<R: Reconcile> Wiring<'_, R> {
         self
     }
 
-    /// As [`Wiring::on`], for a typed kind of one namespace.
+    /// As [`Wiring::on`], for a cache that does not hold all of its kind.
     #[must_use]
-    pub fn on_in<K>(self, namespace: &str, map: impl Fn(&K, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static) -> Self
-    where
-        K: Primary + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
-    {
-        let store = Arc::clone(self.kernel.cache_in::<K>(namespace).store());
-        self.listen(&store, move |_, object, primaries| map(object, primaries));
+    pub fn on_cached<K: Primary>(self, cache: &Cache<K>, map: impl Fn(&K, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static) -> Self {
+        self.listen(cache.store(), move |_, object, primaries| map(object, primaries));
         self
     }
 
@@ -402,7 +431,9 @@ impl<R: Reconcile> Wiring<'_, R> {
         store.listen(move |news| match news {
             News::Changed(change) => {
                 for object in [change.old, change.new].into_iter().flatten() {
-                    map(change.place, object, &primaries).into_iter().for_each(|place| queue.add(place));
+                    for place in map(change.place, object, &primaries) {
+                        queue.add(place);
+                    }
                 }
             }
             News::Listed => primaries.all().into_iter().for_each(|(place, _)| queue.add(place)),

@@ -7,7 +7,7 @@ use catalyst_crds::region::{Dns, IpFamily, NetworkMode, RegionNetwork};
 use catalyst_crds::{Project, RegionSpec};
 
 use super::rules::{CLOSED, Reader};
-use super::sums::{Allow, Blocks, Bounds, first_of};
+use super::sums::{Allow, Blocks, Bounds};
 use crate::cidr;
 use crate::plan::Invalid;
 
@@ -50,7 +50,7 @@ pub fn validate_region(spec: &RegionSpec) -> (Option<Invalid>, Vec<String>) {
     let families = families(&network);
     let mut reader = Reader::new(&families);
     region(&network, &mut reader);
-    (first_of(&reader.problems), reader.warnings)
+    reader.finish()
 }
 
 impl Platform {
@@ -83,6 +83,7 @@ impl Platform {
         bounds.cidrs = cidr::aggregate(bounds.cidrs.drain(..).chain(rules.bounds.cidrs));
         bounds.namespaces.extend(rules.bounds.namespaces);
 
+        let (problem, warnings) = reader.finish();
         Self {
             mode: network.mode,
             base: platform.rules.base,
@@ -91,8 +92,8 @@ impl Platform {
             ingress: platform.rules.ingress,
             monitoring: platform.monitoring,
             dns: platform.dns,
-            problem: first_of(&reader.problems),
-            warnings: reader.warnings,
+            problem,
+            warnings,
             families,
         }
     }

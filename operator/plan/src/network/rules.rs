@@ -26,6 +26,8 @@ pub(super) struct Reader<'a> {
     pub(super) problems: Vec<Invalid>,
     /// What is probably not meant.
     pub(super) warnings: Vec<String>,
+    /// The first network of a family that is not served, and how many there are.
+    unserved: Option<(String, usize)>,
 }
 
 impl<'a> Reader<'a> {
@@ -35,6 +37,7 @@ impl<'a> Reader<'a> {
             reason: "InvalidEgress",
             problems: Vec::new(),
             warnings: Vec::new(),
+            unserved: None,
         }
     }
 
@@ -256,15 +259,51 @@ impl<'a> Reader<'a> {
         is_name && is_new
     }
 
-    /// Whether the cluster serves the family of a network; if not, that is a warning, since one
-    /// configuration may serve many clusters.
+    /// Whether the cluster serves the family of a network. If not, it does nothing, which is a
+    /// warning only, since one configuration may serve many clusters.
     fn serves(&mut self, path: &str, net: IpNet) -> bool {
         let served = self.families.contains(&cidr::family(&net));
         if !served {
-            self.warnings.push(format!(
-                "{path} is \"{net}\", of a family that the Region's spec.network.ipFamilies leaves out: it does nothing"
-            ));
+            let first = || (format!("{path} is \"{net}\""), 0);
+            self.unserved.get_or_insert_with(first).1 += 1;
         }
         served
     }
+
+    /// What is wrong, in a sentence or a few, and what is probably not meant.
+    pub(super) fn finish(mut self) -> (Option<Invalid>, Vec<String>) {
+        if let Some((first, count)) = self.unserved {
+            let more = match count {
+                1 => String::new(),
+                count => format!(" (and {} more)", count - 1),
+            };
+            self.warnings.push(format!(
+                "{first}, of a family that the Region's spec.network.ipFamilies leaves out: it does \
+                 nothing{more}"
+            ));
+        }
+        (first_of(&self.problems), self.warnings)
+    }
+}
+
+/// What is wrong, in one sentence or a few: the first problem gives the reason.
+fn first_of(problems: &[Invalid]) -> Option<Invalid> {
+    const SHOWN: usize = 3;
+    let first = problems.first()?;
+    let shown: Vec<_> = problems
+        .iter()
+        .take(SHOWN)
+        .map(|p| p.message.as_str())
+        .collect();
+    let more = problems.len() - shown.len();
+    let rest = if more == 0 {
+        String::new()
+    } else {
+        format!(" (and {more} more)")
+    };
+    Some(Invalid {
+        reason: first.reason,
+        message: format!("{}{rest}", shown.join("; also ")),
+        waits: problems.iter().all(|problem| problem.waits),
+    })
 }

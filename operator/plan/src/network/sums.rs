@@ -6,7 +6,6 @@ use catalyst_crds::network::PortRange;
 use ipnet::IpNet;
 
 use crate::cidr;
-use crate::plan::Invalid;
 
 /// How many networks one list of rules may come to, so that the NetworkPolicy that carries it stays
 /// well below what the API server stores.
@@ -54,26 +53,4 @@ impl Blocks {
 pub(super) struct Bounds {
     pub(super) cidrs: Vec<IpNet>,
     pub(super) namespaces: BTreeSet<String>,
-}
-
-/// What is wrong, in one sentence or a few: the first problem gives the reason.
-pub(super) fn first_of(problems: &[Invalid]) -> Option<Invalid> {
-    const SHOWN: usize = 3;
-    let first = problems.first()?;
-    let shown: Vec<_> = problems
-        .iter()
-        .take(SHOWN)
-        .map(|p| p.message.as_str())
-        .collect();
-    let more = problems.len() - shown.len();
-    let rest = if more == 0 {
-        String::new()
-    } else {
-        format!(" (and {more} more)")
-    };
-    Some(Invalid {
-        reason: first.reason,
-        message: format!("{}{rest}", shown.join("; also ")),
-        waits: problems.iter().all(|problem| problem.waits),
-    })
 }

@@ -9,7 +9,7 @@ use super::World;
 use super::delegation::Delegation;
 use super::platform::Platform;
 use super::rules::{CLOSED, Reader};
-use super::sums::{Allow, Blocks, MAX_NETWORKS, first_of};
+use super::sums::{Allow, Blocks, MAX_NETWORKS};
 use super::words;
 use crate::cidr;
 use crate::plan::Invalid;
@@ -94,14 +94,15 @@ impl Teams {
             allowed.iter().chain(&platform.allowed),
             &mut reader,
         );
+        let (problem, warnings) = reader.finish();
         self.each.push(Team {
             policy: name,
             generation: policy.metadata.generation.unwrap_or_default(),
             apps,
             allowed,
             blocks: !policy.spec.blocked.is_empty(),
-            problem: first_of(&reader.problems),
-            warnings: reader.warnings,
+            problem,
+            warnings,
         });
     }
 

@@ -443,7 +443,7 @@ fn a_deleted_project_keeps_its_fence_until_its_apps_are_gone() {
     let mut world = world(&json!({}), vec![]);
     world.standing = vec![standing("default-deny")];
     let retained = plan(&shop, &world).unwrap();
-    assert!(retained.objects.is_empty() && retained.keep == Keep::All && !retained.fence);
+    assert!(retained.objects.is_empty() && retained.keep == Keep::All);
 
     shop.metadata.finalizers = Some(vec!["cra.diagrid.io/fence".into()]);
     world.remaining_children = vec![Key::of::<catalyst_crds::AppIdentity>(
@@ -451,7 +451,7 @@ fn a_deleted_project_keeps_its_fence_until_its_apps_are_gone() {
         "orders",
     )];
     let waiting = plan(&shop, &world).unwrap();
-    assert!(waiting.objects.is_empty() && waiting.keep == Keep::All && waiting.fence);
+    assert!(waiting.objects.is_empty() && waiting.keep == Keep::All);
     assert!(
         waiting
             .problem
@@ -462,23 +462,7 @@ fn a_deleted_project_keeps_its_fence_until_its_apps_are_gone() {
 
     world.remaining_children.clear();
     let going = plan(&shop, &world).unwrap();
-    assert!(going.objects.is_empty() && going.keep == Keep::These(vec![]) && going.fence);
-    world.standing.clear();
-    assert!(
-        !plan(&shop, &world).unwrap().fence,
-        "the finalizer goes after the policies"
-    );
-}
-
-#[test]
-fn only_a_namespace_of_somebody_else_needs_the_finalizer() {
-    let mut world = world(&json!({}), vec![]);
-    assert!(!Fence::of(&json!({}), &world).plan.fence);
-    world.namespace = Some(Live::default());
-    assert!(Fence::of(&json!({}), &world).plan.fence);
-    let mut shop = (*project("shop", &json!({}))).clone();
-    shop.spec.deletion_policy = catalyst_crds::project::DeletionPolicy::Retain;
-    assert!(!plan(&shop, &world).unwrap().fence);
+    assert!(going.objects.is_empty() && going.keep == Keep::These(vec![]));
 }
 
 #[test]
