@@ -20,6 +20,17 @@ use serde::{Deserialize, Serialize};
 pub struct ConfigurationSpec {
     /// Who may call this app.
     pub access_control: AccessControl,
+    /// The same as `metrics`, by its older name: Dapr's CRD defaults both, so both are written out.
+    pub metric: Metrics,
+    /// Whether the server shows metrics.
+    pub metrics: Metrics,
+}
+
+/// Whether a Dapr server shows metrics.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct Metrics {
+    /// On or off.
+    pub enabled: bool,
 }
 
 /// Who may call an app.

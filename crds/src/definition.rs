@@ -63,10 +63,7 @@ fn definition<K: CustomResourceExt>(
             status.nullable = None;
             status.default = Some(JSON(json!({ "observedGeneration": -1 })));
         }
-        if let Some(spec) = properties
-            .get_mut("spec")
-            .filter(|spec| spec.required.is_none())
-        {
+        if let Some(spec) = properties.get_mut("spec").filter(|spec| spec.required.is_none()) {
             spec.default = Some(JSON(json!({})));
         }
     }
@@ -76,10 +73,7 @@ fn definition<K: CustomResourceExt>(
 /// The first question of whoever lists objects: is it ready, and if not, why.
 fn columns(own: Vec<CustomResourceColumnDefinition>) -> Vec<CustomResourceColumnDefinition> {
     let ready = |field: &str| format!(r#".status.conditions[?(@.type=="Ready")].{field}"#);
-    let mut columns = vec![
-        column("Ready", &ready("status")),
-        column("Status", &ready("reason")),
-    ];
+    let mut columns = vec![column("Ready", &ready("status")), column("Status", &ready("reason"))];
     columns.extend(own);
     columns.push(CustomResourceColumnDefinition {
         type_: "date".into(),
@@ -100,10 +94,7 @@ fn column(name: &str, json_path: &str) -> CustomResourceColumnDefinition {
 
 /// Shows only with `-o wide`.
 fn wide(column: CustomResourceColumnDefinition) -> CustomResourceColumnDefinition {
-    CustomResourceColumnDefinition {
-        priority: Some(1),
-        ..column
-    }
+    CustomResourceColumnDefinition { priority: Some(1), ..column }
 }
 
 /// Takes away what the derives add and nobody means.

@@ -98,11 +98,7 @@ pub enum NamespacePolicy {
 #[serde(rename_all = "camelCase")]
 pub struct Quota {
     /// What becomes `spec.hard` of a ResourceQuota in the namespace, such as `requests.cpu: 4`.
-    #[serde(
-        default,
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "quantities"
-    )]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "quantities")]
     #[schemars(schema_with = "crate::schema::quantities")]
     pub hard: BTreeMap<String, String>,
     /// How many AppIdentities may be ready. One over the limit says so and makes nothing.
@@ -121,13 +117,10 @@ fn quantities<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Str
         Text(String),
     }
     let found = Option::<BTreeMap<String, Quantity>>::deserialize(from)?;
-    let texts = found
-        .into_iter()
-        .flatten()
-        .map(|(resource, quantity)| match quantity {
-            Quantity::Number(number) => (resource, number.to_string()),
-            Quantity::Text(text) => (resource, text),
-        });
+    let texts = found.into_iter().flatten().map(|(resource, quantity)| match quantity {
+        Quantity::Number(number) => (resource, number.to_string()),
+        Quantity::Text(text) => (resource, text),
+    });
     Ok(texts.collect())
 }
 

@@ -197,11 +197,7 @@ pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
 }
 
 pub(crate) fn conditions(generate: &mut SchemaGenerator) -> Schema {
-    list_map(
-        &generate.subschema_for::<Condition>(),
-        "type",
-        MAX_CONDITIONS,
-    )
+    list_map(&generate.subschema_for::<Condition>(), "type", MAX_CONDITIONS)
 }
 
 pub(crate) fn condition_type(_: &mut SchemaGenerator) -> Schema {

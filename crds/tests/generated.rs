@@ -16,12 +16,7 @@ fn the_crds_lie_beside_their_sources() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let files: Vec<(PathBuf, String)> = crds()
         .iter()
-        .map(|crd| {
-            (
-                folder.join(format!("{}.yaml", singular(crd))),
-                golden::yaml(crd),
-            )
-        })
+        .map(|crd| (folder.join(format!("{}.yaml", singular(crd))), golden::yaml(crd)))
         .collect();
     golden::check_folder(&folder, ".yaml", &files);
     for ((_, yaml), crd) in files.iter().zip(crds()) {
@@ -75,10 +70,7 @@ fn kustomize_knows_what_refers_to_what() {
             reference("Region", "Project", "spec/region"),
         ],
     });
-    golden::check(&[(
-        schemas().join("kustomizeconfig.yaml"),
-        golden::yaml(&config),
-    )]);
+    golden::check(&[(schemas().join("kustomizeconfig.yaml"), golden::yaml(&config))]);
 }
 
 fn schemas() -> PathBuf {
@@ -87,9 +79,7 @@ fn schemas() -> PathBuf {
 
 fn crds() -> Vec<Value> {
     let crds = definitions();
-    crds.iter()
-        .map(|crd| serde_json::to_value(crd).expect("a CRD is JSON"))
-        .collect()
+    crds.iter().map(|crd| serde_json::to_value(crd).expect("a CRD is JSON")).collect()
 }
 
 fn singular(crd: &Value) -> &str {
@@ -156,9 +146,8 @@ fn strict(schema: &mut Value) {
 
 /// A rule for an API server (CEL) in the words of JSON Schema, where they suffice.
 fn translate(rule: &str, keywords: &mut Map<String, Value>) {
-    if let Some(pattern) = rule
-        .strip_prefix("self.metadata.name.matches('")
-        .and_then(|rest| rest.strip_suffix("')"))
+    if let Some(pattern) =
+        rule.strip_prefix("self.metadata.name.matches('").and_then(|rest| rest.strip_suffix("')"))
     {
         let name = json!({ "name": { "type": "string", "pattern": pattern } });
         keywords["properties"]["metadata"]["properties"] = name;
@@ -167,16 +156,10 @@ fn translate(rule: &str, keywords: &mut Map<String, Value>) {
             |list: &str| json!({ "required": [list], "properties": { list: { "minItems": 1 } } });
         keywords.insert("anyOf".into(), json!([one("cidrs"), one("namespaces")]));
     } else if rule.starts_with("!has(self.podLabels)") {
-        keywords.insert(
-            "dependencies".into(),
-            json!({ "podLabels": ["namespaces"] }),
-        );
+        keywords.insert("dependencies".into(), json!({ "podLabels": ["namespaces"] }));
     } else {
         let beyond = rule.contains("oldSelf") || rule.contains("self.endPort >= self.port");
-        assert!(
-            beyond,
-            "say how JSON Schema expresses this rule, or that it can't: {rule}"
-        );
+        assert!(beyond, "say how JSON Schema expresses this rule, or that it can't: {rule}");
     }
 }
 
@@ -226,10 +209,7 @@ fn built_in_definitions() -> Map<String, Value> {
     let job = object(&[("spec", workload.clone())]);
     let service = object(&[("ports", merged(&["port", "protocol"], &object(&[])))]);
     let named = merged(&["name"], &object(&[]));
-    let account = [
-        ("imagePullSecrets", named.clone()),
-        ("secrets", named.clone()),
-    ];
+    let account = [("imagePullSecrets", named.clone()), ("secrets", named.clone())];
     let hook = object(&[("matchConditions", named.clone())]);
     let hooks = object(&[("webhooks", merged(&["name"], &hook))]);
     let policy = object(&[("matchConditions", named.clone()), ("variables", named)]);
@@ -247,21 +227,9 @@ fn built_in_definitions() -> Map<String, Value> {
         ("apps", "StatefulSet", spec(&workload)),
         ("batch", "CronJob", spec(&object(&[("jobTemplate", job)]))),
         ("batch", "Job", spec(&workload)),
-        (
-            "admissionregistration.k8s.io",
-            "MutatingWebhookConfiguration",
-            hooks.clone(),
-        ),
-        (
-            "admissionregistration.k8s.io",
-            "ValidatingWebhookConfiguration",
-            hooks,
-        ),
-        (
-            "admissionregistration.k8s.io",
-            "ValidatingAdmissionPolicy",
-            spec(&policy),
-        ),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration", hooks.clone()),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration", hooks),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy", spec(&policy)),
     ];
     let named = kinds.into_iter().map(|(group, kind, schema)| {
         let gvk = json!({ "group": group, "version": "v1", "kind": kind });
@@ -286,10 +254,7 @@ fn pod_spec() -> Value {
         ("initContainers", merged(&["name"], &container)),
         ("resourceClaims", merged(&["name"], &plain)),
         ("schedulingGates", merged(&["name"], &plain)),
-        (
-            "topologySpreadConstraints",
-            merged(&["topologyKey", "whenUnsatisfiable"], &plain),
-        ),
+        ("topologySpreadConstraints", merged(&["topologyKey", "whenUnsatisfiable"], &plain)),
         ("volumes", merged(&["name"], &plain)),
     ])
 }
@@ -299,9 +264,7 @@ fn meta() -> Value {
 }
 
 fn object(properties: &[(&str, Value)]) -> Value {
-    let properties = properties
-        .iter()
-        .map(|(name, schema)| ((*name).to_owned(), schema.clone()));
+    let properties = properties.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone()));
     json!({ "type": "object", "properties": properties.collect::<Map<_, _>>() })
 }
 
@@ -331,21 +294,11 @@ fn mergeable(schema: &mut Value) {
     let Some(keywords) = schema.as_object_mut() else {
         return;
     };
-    if let Some(key) = keywords
-        .get("x-kubernetes-list-map-keys")
-        .map(|keys| keys[0].clone())
-    {
+    if let Some(key) = keywords.get("x-kubernetes-list-map-keys").map(|keys| keys[0].clone()) {
         keywords.insert(MERGE_KEY.into(), key);
         keywords.insert(MERGE_STRATEGY.into(), "merge".into());
     }
-    let kept = [
-        "type",
-        "properties",
-        "items",
-        "additionalProperties",
-        MERGE_KEY,
-        MERGE_STRATEGY,
-    ];
+    let kept = ["type", "properties", "items", "additionalProperties", MERGE_KEY, MERGE_STRATEGY];
     keywords.retain(|keyword, _| kept.contains(&keyword.as_str()));
     for_each_child(keywords, mergeable);
 }

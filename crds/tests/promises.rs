@@ -24,12 +24,7 @@ fn kinds_scopes_short_names_and_category() {
         .map(|crd| {
             let names = &crd["spec"]["names"];
             assert_eq!(names["categories"], json!(["catalyst"]));
-            json!([
-                names["kind"],
-                names["plural"],
-                names["shortNames"][0],
-                crd["spec"]["scope"]
-            ])
+            json!([names["kind"], names["plural"], names["shortNames"][0], crd["spec"]["scope"]])
         })
         .collect();
     assert_eq!(
@@ -61,16 +56,11 @@ fn columns_answer_whether_it_is_ready_and_if_not_why() {
 
 /// Columns in brackets show with `-o wide`.
 fn columns(crd: &Value) -> String {
-    let columns = crd["spec"]["versions"][0]["additionalPrinterColumns"]
-        .as_array()
-        .expect("columns");
+    let columns =
+        crd["spec"]["versions"][0]["additionalPrinterColumns"].as_array().expect("columns");
     let names = columns.iter().map(|column| {
         let name = text(&column["name"]);
-        if column["priority"] == 1 {
-            format!("[{name}]")
-        } else {
-            name.to_owned()
-        }
+        if column["priority"] == 1 { format!("[{name}]") } else { name.to_owned() }
     });
     names.collect::<Vec<_>>().join(" ")
 }
@@ -79,16 +69,8 @@ fn columns(crd: &Value) -> String {
 fn a_fresh_object_has_not_been_looked_at() {
     for crd in crds() {
         let status = &root(&crd)["properties"]["status"];
-        assert_eq!(
-            status["default"],
-            json!({ "observedGeneration": -1 }),
-            "{}",
-            name(&crd)
-        );
-        assert_eq!(
-            status["properties"]["observedGeneration"]["type"],
-            "integer"
-        );
+        assert_eq!(status["default"], json!({ "observedGeneration": -1 }), "{}", name(&crd));
+        assert_eq!(status["properties"]["observedGeneration"]["type"], "integer");
     }
 }
 
@@ -112,10 +94,7 @@ fn nothing_that_the_api_server_drops_or_adds() {
                     || root && kept.iter().any(|end| at.ends_with(end)),
                 "{at}: a default"
             );
-            for keyword in [
-                "x-kubernetes-preserve-unknown-fields",
-                "preserveUnknownFields",
-            ] {
+            for keyword in ["x-kubernetes-preserve-unknown-fields", "preserveUnknownFields"] {
                 assert!(!keywords.contains_key(keyword), "{at}: {keyword}");
             }
         }
@@ -128,12 +107,7 @@ fn nothing_that_the_api_server_drops_or_adds() {
 fn an_object_may_lose_its_last_field() {
     for crd in crds() {
         let spec = &root(&crd)["properties"]["spec"];
-        assert_eq!(
-            spec.get("default").is_some(),
-            spec.get("required").is_none(),
-            "{}",
-            name(&crd)
-        );
+        assert_eq!(spec.get("default").is_some(), spec.get("required").is_none(), "{}", name(&crd));
         for (at, schema) in schemas(&crd) {
             let (parent, field) = at.rsplit_once(".properties.").unwrap_or_default();
             let inner = !parent.contains(".properties.spec") || field.contains('.');
@@ -145,11 +119,7 @@ fn an_object_may_lose_its_last_field() {
                 .as_array()
                 .is_some_and(|names| names.contains(&json!(field)));
             let refused_anyway = schema["minProperties"] == 1;
-            assert_eq!(
-                schema["nullable"] == true,
-                !required && !refused_anyway,
-                "{at}"
-            );
+            assert_eq!(schema["nullable"] == true, !required && !refused_anyway, "{at}");
         }
     }
 }
@@ -184,10 +154,7 @@ fn every_field_is_described() {
             // kube gives no way to describe it; kubectl shows the type's own lines above the fields
             if field && !at.ends_with("openAPIV3Schema.properties.status") {
                 let text = schema["description"].as_str().unwrap_or_default();
-                assert!(
-                    text.ends_with(['.', ':', ')']),
-                    "{at}: {text:?} is no sentence"
-                );
+                assert!(text.ends_with(['.', ':', ')']), "{at}: {text:?} is no sentence");
                 assert!(!text.contains("CustomResource"), "{at}: {text}");
             }
         }
@@ -207,10 +174,8 @@ fn lists_merge_by_what_names_their_entries() {
                 "monitoringNamespaces" => json!(["atomic", null]),
                 _ => continue,
             };
-            let found = json!([
-                schema["x-kubernetes-list-type"],
-                schema["x-kubernetes-list-map-keys"]
-            ]);
+            let found =
+                json!([schema["x-kubernetes-list-type"], schema["x-kubernetes-list-map-keys"]]);
             assert_eq!(found, kind, "{at}");
         }
     }
@@ -251,34 +216,20 @@ fn what_may_not_change_is_guarded_by_its_parent() {
         // else the whole parent could go and come back
         assert_eq!(root(crd)["required"], json!(["spec"]));
     }
-    assert_eq!(
-        root(&crds[0]).pointer("/properties/spec/required"),
-        Some(&json!(["trust"]))
-    );
+    assert_eq!(root(&crds[0]).pointer("/properties/spec/required"), Some(&json!(["trust"])));
 }
 
 /// Older servers refuse the whole CRD for one word they don't know.
 #[test]
 fn rules_use_only_what_1_25_knows_and_say_how_to_mend() {
-    const LATER: [&str; 8] = [
-        "isCIDR",
-        "cidr(",
-        "isIP",
-        "ip(",
-        "optional",
-        "quantity(",
-        "format.",
-        ".sortBy(",
-    ];
+    const LATER: [&str; 8] =
+        ["isCIDR", "cidr(", "isIP", "ip(", "optional", "quantity(", "format.", ".sortBy("];
     for crd in crds() {
         for (at, rule) in rules(&crd) {
             let keys: Vec<&String> = rule.as_object().unwrap().keys().collect();
             assert_eq!(keys, ["message", "rule"], "{at}");
             let text = rule["rule"].as_str().unwrap();
-            assert!(
-                LATER.iter().all(|word| !text.contains(word)),
-                "{at}: {text}"
-            );
+            assert!(LATER.iter().all(|word| !text.contains(word)), "{at}: {text}");
             let message = rule["message"].as_str().unwrap();
             assert!(message.contains(": "), "{at}: {message:?} names no mend");
             assert!(message.len() <= 2048 && !message.contains('\n'), "{at}");
@@ -288,9 +239,7 @@ fn rules_use_only_what_1_25_knows_and_say_how_to_mend() {
 
 fn crds() -> Vec<Value> {
     let crds = definitions();
-    crds.iter()
-        .map(|crd| serde_json::to_value(crd).expect("a CRD is JSON"))
-        .collect()
+    crds.iter().map(|crd| serde_json::to_value(crd).expect("a CRD is JSON")).collect()
 }
 
 fn name(crd: &Value) -> &str {
@@ -312,11 +261,7 @@ fn everything(crd: &Value) -> Vec<At<'_>> {
         match value {
             Value::Object(map) => found.extend(map.iter().map(|(k, v)| (format!("{at}.{k}"), v))),
             Value::Array(list) => {
-                found.extend(
-                    list.iter()
-                        .enumerate()
-                        .map(|(k, v)| (format!("{at}[{k}]"), v)),
-                );
+                found.extend(list.iter().enumerate().map(|(k, v)| (format!("{at}[{k}]"), v)));
             }
             _ => {}
         }

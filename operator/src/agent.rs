@@ -42,7 +42,8 @@ const READ: Duration = Duration::from_secs(320);
 /// # Errors
 /// When there is no cluster to talk to, the port is taken, or another process took the lease over.
 pub async fn run(options: Options) -> Result<()> {
-    let mut config = Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod")?;
+    let mut config =
+        Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod")?;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);
     // Ours obeys Retry-After and gives up after seconds; the client's own may hang for minutes.
@@ -52,11 +53,18 @@ pub async fn run(options: Options) -> Result<()> {
     let metrics = Metrics::default();
     let cluster = Arc::new(Cluster::new(client, Gate::default(), metrics.clone()));
     let mut kernel = Kernel::new(Some(Arc::clone(&cluster)));
-    controllers::wire(&mut kernel, &options.controllers, &Settings { release: options.namespace.clone() });
-    let listener = TcpListener::bind(options.listen).await.with_context(|| format!("can't listen on {}", options.listen))?;
+    controllers::wire(
+        &mut kernel,
+        &options.controllers,
+        &Settings { release: options.namespace.clone() },
+    );
+    let listener = TcpListener::bind(options.listen)
+        .await
+        .with_context(|| format!("can't listen on {}", options.listen))?;
     let pages = pages(kernel.view(), metrics);
     let stop = CancellationToken::new();
-    let lease = Lease { namespace: options.namespace, name: options.lease, identity: options.identity };
+    let lease =
+        Lease { namespace: options.namespace, name: options.lease, identity: options.identity };
     tracing::info!(controllers = ?options.controllers, listen = %options.listen, "agent started");
 
     let mut term = signal(SignalKind::terminate())?;
@@ -73,7 +81,10 @@ pub async fn run(options: Options) -> Result<()> {
 }
 
 /// Lets go of the lease. The controllers have stopped: they ran in the branch that was left.
-async fn finish(stop: &CancellationToken, holding: impl Future<Output = Result<(), crate::kernel::Error>>) -> Result<()> {
+async fn finish(
+    stop: &CancellationToken,
+    holding: impl Future<Output = Result<(), crate::kernel::Error>>,
+) -> Result<()> {
     stop.cancel();
     if let Err(error) = holding.await {
         tracing::warn!(error = %error, "lease could not be released, it runs out by itself");
@@ -101,7 +112,10 @@ async fn ready(State(shown): State<Shown>) -> (StatusCode, String) {
     if waiting.is_empty() {
         return (StatusCode::OK, "ok\n".into());
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for the first list of {}\n", waiting.join(", ")))
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        format!("waiting for the first list of {}\n", waiting.join(", ")),
+    )
 }
 
 async fn figures(State(shown): State<Shown>) -> String {

@@ -51,10 +51,7 @@ pub(crate) fn check_folder(folder: &Path, ending: &str, files: &[(PathBuf, Strin
         .filter(|path| path.to_string_lossy().ends_with(ending))
         .filter(|path| files.iter().all(|(known, _)| known != path))
         .collect();
-    assert!(
-        stale.is_empty(),
-        "nothing generates these any more; remove them: {stale:?}"
-    );
+    assert!(stale.is_empty(), "nothing generates these any more; remove them: {stale:?}");
 }
 
 /// `value` as YAML, keys in order, opened by the comment that says where it comes from.

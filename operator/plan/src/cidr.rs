@@ -30,11 +30,7 @@ impl fmt::Display for Unreadable {
 /// # Errors
 /// What is wrong with the text, and what to write instead.
 pub fn parse(value: &str) -> Result<IpNet, Unreadable> {
-    let unreadable = |mend: String| Unreadable {
-        value: value.into(),
-        mend,
-        masked: None,
-    };
+    let unreadable = |mend: String| Unreadable { value: value.into(), mend, masked: None };
     let Some((address, prefix)) = value.split_once('/') else {
         return Err(unreadable(without_prefix(value)));
     };
@@ -138,8 +134,7 @@ pub fn contains(aggregated: &[IpNet], net: &IpNet) -> bool {
 
 /// The first of the networks that shares an address with `net`.
 pub fn overlap<'a>(nets: &'a [IpNet], net: &IpNet) -> Option<&'a IpNet> {
-    nets.iter()
-        .find(|other| other.contains(net) || net.contains(*other))
+    nets.iter().find(|other| other.contains(net) || net.contains(*other))
 }
 
 /// What an app may reach of a family when nothing is blocked: all of IPv4, and the global unicast
@@ -183,10 +178,7 @@ pub fn default_blocked() -> Vec<Group> {
         group(
             "link-local",
             "the metadata services of most clouds",
-            vec![
-                v4([169, 254, 0, 0], 16),
-                v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
-            ],
+            vec![v4([169, 254, 0, 0], 16), v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10)],
         ),
         group(
             "shared",
@@ -196,11 +188,7 @@ pub fn default_blocked() -> Vec<Group> {
         group(
             "loopback",
             "the host itself, and addresses that stand for none; with IPv4-mapped and NAT64 ranges",
-            vec![
-                v4([0, 0, 0, 0], 8),
-                v4([127, 0, 0, 0], 8),
-                v6([0, 0, 0, 0, 0, 0, 0, 0], 8),
-            ],
+            vec![v4([0, 0, 0, 0], 8), v4([127, 0, 0, 0], 8), v6([0, 0, 0, 0, 0, 0, 0, 0], 8)],
         ),
         group(
             "protocol",
@@ -212,11 +200,7 @@ pub fn default_blocked() -> Vec<Group> {
                 v6([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16),
             ],
         ),
-        group(
-            "benchmark",
-            "RFC 2544, used privately",
-            vec![v4([198, 18, 0, 0], 15)],
-        ),
+        group("benchmark", "RFC 2544, used privately", vec![v4([198, 18, 0, 0], 15)]),
         group(
             "documentation",
             "never routed",
@@ -231,10 +215,7 @@ pub fn default_blocked() -> Vec<Group> {
         group(
             "relay",
             "6to4, which carries IPv4 addresses inside IPv6",
-            vec![
-                v4([192, 88, 99, 0], 24),
-                v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16),
-            ],
+            vec![v4([192, 88, 99, 0], 24), v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16)],
         ),
         group(
             "multicast",
@@ -306,18 +287,9 @@ mod tests {
     #[test]
     fn what_is_refused_says_what_to_write() {
         for (value, sentence) in [
-            (
-                "10.4.5.6/8",
-                "\"10.4.5.6/8\": host bits are set; write 10.0.0.0/8",
-            ),
-            (
-                "10.4.5.6",
-                "\"10.4.5.6\": the prefix length is missing; write 10.4.5.6/32",
-            ),
-            (
-                "fd00::1",
-                "\"fd00::1\": the prefix length is missing; write fd00::1/128",
-            ),
+            ("10.4.5.6/8", "\"10.4.5.6/8\": host bits are set; write 10.0.0.0/8"),
+            ("10.4.5.6", "\"10.4.5.6\": the prefix length is missing; write 10.4.5.6/32"),
+            ("fd00::1", "\"fd00::1\": the prefix length is missing; write fd00::1/128"),
             (
                 "10.0.0.0/08",
                 "\"10.0.0.0/08\": the prefix length has leading zeros; write 10.0.0.0/8",
@@ -357,14 +329,8 @@ mod tests {
 
     #[test]
     fn only_host_bits_leave_a_network_to_block() {
-        assert_eq!(
-            parse("10.4.5.6/8").unwrap_err().masked,
-            Some(net("10.0.0.0/8"))
-        );
-        assert_eq!(
-            parse("fd00::1/8").unwrap_err().masked,
-            Some(net("fd00::/8"))
-        );
+        assert_eq!(parse("10.4.5.6/8").unwrap_err().masked, Some(net("10.0.0.0/8")));
+        assert_eq!(parse("fd00::1/8").unwrap_err().masked, Some(net("fd00::/8")));
         assert_eq!(parse("010.0.0.0/8").unwrap_err().masked, None);
         assert_eq!(parse("10.4.5.6").unwrap_err().masked, None);
     }
@@ -385,10 +351,7 @@ mod tests {
 
     #[test]
     fn metadata_services_are_blocked_by_default_or_outside_of_the_base() {
-        let blocked: Vec<_> = default_blocked()
-            .into_iter()
-            .flat_map(|group| group.nets)
-            .collect();
+        let blocked: Vec<_> = default_blocked().into_iter().flat_map(|group| group.nets).collect();
         for metadata in never_delegable() {
             assert!(contains(&blocked, &metadata), "{metadata}");
         }

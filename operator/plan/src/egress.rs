@@ -22,10 +22,7 @@ pub struct World {
 pub fn plan(policy: &EgressPolicy, world: &World) -> Result<Plan, Invalid> {
     let namespace = policy.metadata.namespace.as_deref().unwrap_or_default();
     home(namespace, world.project.as_deref())?;
-    Ok(Plan {
-        silent: true,
-        ..Plan::default()
-    })
+    Ok(Plan { silent: true, ..Plan::default() })
 }
 
 #[cfg(test)]
@@ -42,9 +39,7 @@ mod tests {
 
     #[test]
     fn with_a_project_the_network_plan_speaks() {
-        let world = World {
-            project: Some(Arc::new(Project::new("shop", ProjectSpec::default()))),
-        };
+        let world = World { project: Some(Arc::new(Project::new("shop", ProjectSpec::default()))) };
         let plan = plan(&policy("prj-shop"), &world).unwrap();
         assert!(plan.silent && plan.objects.is_empty());
     }

@@ -49,10 +49,7 @@ mod tests {
     fn a_missing_project_is_waited_for_by_name() {
         let invalid = home("prj-shop", None).unwrap_err();
         assert_eq!(invalid.reason, "WaitingForProject");
-        assert!(
-            invalid.waits && invalid.message.contains("\"shop\""),
-            "{invalid:?}"
-        );
+        assert!(invalid.waits && invalid.message.contains("\"shop\""), "{invalid:?}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalyst_crds::dapr::{AccessControl, Configuration, ConfigurationSpec};
+use catalyst_crds::dapr::{AccessControl, Configuration, ConfigurationSpec, Metrics};
 use catalyst_crds::{AppIdentity, Project, Region};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -109,17 +109,8 @@ pub fn plan(app: &AppIdentity, world: &World) -> Result<Plan, Invalid> {
 
 /// What to do in a project that is being deleted: where its namespace stays, what the app needed goes.
 pub(crate) fn leave(project: &Project) -> Result<Plan, Invalid> {
-    if project
-        .metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .any(|finalizer| finalizer == names::FENCE)
-    {
-        return Ok(Plan {
-            problem: Some(deleted(project)),
-            ..Plan::default()
-        });
+    if project.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == names::FENCE) {
+        return Ok(Plan { problem: Some(deleted(project)), ..Plan::default() });
     }
     Err(deleted(project))
 }
@@ -133,14 +124,8 @@ fn deleted(project: &Project) -> Invalid {
 
 fn status(domain: &str, namespace: &str, app: &str, token: &str) -> Map<String, Value> {
     [
-        (
-            "spiffeIds",
-            json!([format!("spiffe://{domain}/ns/{namespace}/{app}")]),
-        ),
-        (
-            "apiTokenSecretRef",
-            json!({"name": token, "key": TOKEN_KEY}),
-        ),
+        ("spiffeIds", json!([format!("spiffe://{domain}/ns/{namespace}/{app}")])),
+        ("apiTokenSecretRef", json!({"name": token, "key": TOKEN_KEY})),
         ("connectionSecretRef", json!({"name": dapr_name(app)})),
     ]
     .into_iter()
@@ -154,16 +139,9 @@ fn admit(
     region: &Region,
     world: &World,
 ) -> Result<(), Invalid> {
-    let limit = region
-        .spec
-        .capacity
-        .as_ref()
-        .and_then(|capacity| capacity.max_app_identities);
+    let limit = region.spec.capacity.as_ref().and_then(|capacity| capacity.max_app_identities);
     // Lowering evicts nobody: one that has its token stays.
-    let standing = app
-        .status
-        .as_ref()
-        .is_some_and(|status| status.api_token_secret_ref.is_some());
+    let standing = app.status.as_ref().is_some_and(|status| status.api_token_secret_ref.is_some());
     if standing {
         return Ok(());
     }
@@ -176,11 +154,7 @@ fn admit(
             ),
         ));
     }
-    let limit = project
-        .spec
-        .quota
-        .as_ref()
-        .and_then(|quota| quota.max_app_identities);
+    let limit = project.spec.quota.as_ref().and_then(|quota| quota.max_app_identities);
     let same = |other: &&Arc<AppIdentity>| other.metadata.namespace == app.metadata.namespace;
     let siblings: Vec<Arc<AppIdentity>> = world.apps.iter().filter(same).cloned().collect();
     if !region::within(limit, app, &siblings) {
@@ -234,50 +208,33 @@ fn service_account(app: &AppIdentity, project: &Project) -> Object {
 fn token_secret(app: &AppIdentity, project: &Project, revision: i32) -> Object {
     let mut object = secret(app, project, &token_name(app_name(app), revision));
     object.manifest["immutable"] = json!(true);
-    let prefix = format!(
-        "cat1_{}_{}_{revision}_",
-        project_name(project),
-        app_name(app)
-    );
-    object.data.insert(
-        TOKEN_KEY.into(),
-        Datum::Generated {
-            prefix,
-            bytes: TOKEN_BYTES,
-        },
-    );
+    let prefix = format!("cat1_{}_{}_{revision}_", project_name(project), app_name(app));
+    object.data.insert(TOKEN_KEY.into(), Datum::Generated { prefix, bytes: TOKEN_BYTES });
     object
 }
 
 /// The Secret that an application uses, always with the current values.
 fn connection(app: &AppIdentity, project: &Project, token: &str) -> Object {
     let mut object = secret(app, project, &dapr_name(app_name(app)));
-    let current = Datum::CopyOf {
-        secret: token.into(),
-        key: TOKEN_KEY.into(),
-    };
+    let current = Datum::CopyOf { secret: token.into(), key: TOKEN_KEY.into() };
     object.data.insert("DAPR_API_TOKEN".into(), current);
     object
 }
 
 fn secret(app: &AppIdentity, project: &Project, name: &str) -> Object {
-    let secret = Secret {
-        metadata: inside(app, name),
-        type_: Some("Opaque".into()),
-        ..Secret::default()
-    };
+    let secret =
+        Secret { metadata: inside(app, name), type_: Some("Opaque".into()), ..Secret::default() };
     owner(app, project).owns(&secret)
 }
 
 /// The Dapr configuration, whose trust domain Sentry puts into the app's SVID.
 fn configuration(app: &AppIdentity, project: &Project, domain: &str) -> Object {
-    let access_control = AccessControl {
-        default_action: "allow".into(),
-        trust_domain: domain.into(),
-    };
+    let access_control =
+        AccessControl { default_action: "allow".into(), trust_domain: domain.into() };
+    let shown = Metrics { enabled: true };
     let mut configuration = Configuration::new(
         &dapr_name(app_name(app)),
-        ConfigurationSpec { access_control },
+        ConfigurationSpec { access_control, metric: shown, metrics: shown },
     );
     configuration.metadata = inside(app, &dapr_name(app_name(app)));
     owner(app, project).owns(&configuration)
@@ -294,10 +251,7 @@ fn project_name(project: &Project) -> &str {
 fn owner(app: &AppIdentity, project: &Project) -> Owner {
     let reference = app
         .controller_owner_ref(&())
-        .map(|reference| OwnerReference {
-            block_owner_deletion: None,
-            ..reference
-        });
+        .map(|reference| OwnerReference { block_owner_deletion: None, ..reference });
     Owner {
         concern: CONCERN,
         project: project_name(project).into(),

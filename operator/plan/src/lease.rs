@@ -75,10 +75,7 @@ mod tests {
 
     #[test]
     fn a_holder_that_is_silent_for_the_whole_duration_is_replaced_and_not_before() {
-        assert_eq!(
-            next(Some(&by("b", 14)), "a", false),
-            Move::Wait(Duration::from_secs(1))
-        );
+        assert_eq!(next(Some(&by("b", 14)), "a", false), Move::Wait(Duration::from_secs(1)));
         assert_eq!(next(Some(&by("b", 15)), "a", false), Move::Take);
     }
 

@@ -47,9 +47,7 @@ pub fn namespace_of(project: &str) -> String {
 
 /// The project that a namespace is meant for, by its name. `None` where it is not a project namespace.
 pub fn project_of(namespace: &str) -> Option<&str> {
-    namespace
-        .strip_prefix(NAMESPACE_PREFIX)
-        .filter(|project| !project.is_empty())
+    namespace.strip_prefix(NAMESPACE_PREFIX).filter(|project| !project.is_empty())
 }
 
 /// The stable field manager of a concern: `network.cra.diagrid.io`.

@@ -44,10 +44,7 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
         return Ok(farewell(project, world));
     }
     if project.spec.suspend {
-        return Ok(Plan {
-            fence: is_fenced(project),
-            ..Plan::suspended()
-        });
+        return Ok(Plan { fence: is_fenced(project), ..Plan::suspended() });
     }
     let standing = world.namespace.as_ref();
     let consents = standing.is_some_and(|live| live.label(names::PROJECT) == Some(name));
@@ -108,20 +105,14 @@ fn made(project: &Project) -> Object {
 
 /// Our labels on a namespace that somebody else made, and the Pod Security level if it has none.
 fn taken(project: &Project, live: &Live) -> Object {
-    let mut namespace = Object {
-        tenure: Tenure::Shared,
-        ..Object::new(&bare(project))
-    };
+    let mut namespace = Object { tenure: Tenure::Shared, ..Object::new(&bare(project)) };
     for (label, value) in owner(project).labels() {
         if label != names::MANAGED_BY {
             namespace.manifest["metadata"]["labels"][label] = json!(value);
         }
     }
     // Once applied it is ours to keep there: an apply that no longer named it would take it away.
-    if live
-        .label(names::POD_SECURITY)
-        .is_none_or(|level| level == RESTRICTED)
-    {
+    if live.label(names::POD_SECURITY).is_none_or(|level| level == RESTRICTED) {
         namespace.manifest["metadata"]["labels"][names::POD_SECURITY] = json!(RESTRICTED);
     }
     namespace
@@ -139,10 +130,7 @@ fn released(project: &Project, live: &Live) -> Object {
 fn bare(project: &Project) -> Namespace {
     let name = names::namespace_of(project.metadata.name.as_deref().unwrap_or_default());
     Namespace {
-        metadata: ObjectMeta {
-            name: Some(name),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some(name), ..ObjectMeta::default() },
         ..Namespace::default()
     }
 }
@@ -151,11 +139,7 @@ fn bare(project: &Project) -> Namespace {
 fn furnish(project: &Project, world: &World, namespace: Option<Object>, ours: bool) -> Plan {
     let mut objects: Vec<Object> = namespace.into_iter().collect();
     // The bindings come next: without them nothing else can be written here.
-    objects.extend(
-        BINDINGS
-            .iter()
-            .map(|binding| role_binding(project, world, binding)),
-    );
+    objects.extend(BINDINGS.iter().map(|binding| role_binding(project, world, binding)));
     objects.extend(quota(project));
     Plan {
         objects,
@@ -172,14 +156,8 @@ struct Binding {
 
 /// `catalyst-project` is what the agent may do in a project; `catalyst-project-secrets` what the secret controller may.
 const BINDINGS: [Binding; 2] = [
-    Binding {
-        role: AGENT_BINDING,
-        account: "catalyst-agent",
-    },
-    Binding {
-        role: SECRETS_BINDING,
-        account: "catalyst-secrets",
-    },
+    Binding { role: AGENT_BINDING, account: "catalyst-agent" },
+    Binding { role: SECRETS_BINDING, account: "catalyst-secrets" },
 ];
 
 /// The binding without which the agent can write nothing in a project.
@@ -210,14 +188,8 @@ const QUOTA: &str = "project";
 
 fn quota(project: &Project) -> Option<Object> {
     let hard = &project.spec.quota.as_ref()?.hard;
-    let hard = hard
-        .iter()
-        .map(|(name, amount)| (name.clone(), Quantity(amount.clone())))
-        .collect();
-    let spec = ResourceQuotaSpec {
-        hard: Some(hard),
-        ..ResourceQuotaSpec::default()
-    };
+    let hard = hard.iter().map(|(name, amount)| (name.clone(), Quantity(amount.clone()))).collect();
+    let spec = ResourceQuotaSpec { hard: Some(hard), ..ResourceQuotaSpec::default() };
     let quota = ResourceQuota {
         metadata: inside(project, QUOTA),
         spec: Some(spec),
@@ -232,34 +204,28 @@ fn farewell(project: &Project, world: &World) -> Plan {
     let retained = project.spec.deletion_policy == DeletionPolicy::Retain;
     let goes_anyway = world.namespace.as_ref().is_none_or(|live| live.deleting);
     if retained || goes_anyway {
-        return Plan {
-            keep: Keep::All,
-            ..Plan::default()
-        };
+        return Plan { keep: Keep::All, ..Plan::default() };
     }
     let left = match (world.children, world.policies) {
-        (0, 0) => return Plan { objects: world.namespace.iter().map(|live| released(project, live)).collect(), ..Plan::default() },
+        (0, 0) => {
+            return Plan {
+                objects: world.namespace.iter().map(|live| released(project, live)).collect(),
+                ..Plan::default()
+            };
+        }
         (0, policies) => format!("{policies} NetworkPolicies"),
         (children, _) => format!("{children} objects of AppIdentities and SecretRefs"),
     };
     Plan {
         keep: Keep::All,
         fence: true,
-        problem: Some(Invalid::waits(
-            "Deleting",
-            format!("waiting for {left} to go"),
-        )),
+        problem: Some(Invalid::waits("Deleting", format!("waiting for {left} to go"))),
         ..Plan::default()
     }
 }
 
 fn is_fenced(project: &Project) -> bool {
-    project
-        .metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .any(|finalizer| finalizer == names::FENCE)
+    project.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == names::FENCE)
 }
 
 fn owner(project: &Project) -> Owner {
@@ -274,17 +240,10 @@ fn owner(project: &Project) -> Owner {
 fn reference(project: &Project) -> Option<OwnerReference> {
     project
         .controller_owner_ref(&())
-        .map(|reference| OwnerReference {
-            block_owner_deletion: None,
-            ..reference
-        })
+        .map(|reference| OwnerReference { block_owner_deletion: None, ..reference })
 }
 
 fn inside(project: &Project, name: &str) -> ObjectMeta {
     let namespace = names::namespace_of(project.metadata.name.as_deref().unwrap_or_default());
-    ObjectMeta {
-        name: Some(name.into()),
-        namespace: Some(namespace),
-        ..ObjectMeta::default()
-    }
+    ObjectMeta { name: Some(name.into()), namespace: Some(namespace), ..ObjectMeta::default() }
 }

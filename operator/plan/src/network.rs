@@ -120,17 +120,16 @@ fn region_of<'a>(project: &Project, world: &'a World) -> Result<&'a Region, Inva
 /// Closed, with whatever stands beside: the rules are not known.
 fn unknown_region(world: &World, owner: &Owner, problem: Invalid) -> Plan {
     let namespace = namespace_of(&owner.project);
-    let findings = world
-        .policies
-        .iter()
-        .filter(|policy| policy.metadata.deletion_timestamp.is_none())
-        .map(|policy| Finding {
-            object: Key::of::<EgressPolicy>(Some(&namespace), &policy.name_any()),
-            generation: policy.metadata.generation.unwrap_or_default(),
-            problem: Some(problem.clone()),
-            warnings: Vec::new(),
-            status: Map::new(),
-        });
+    let findings =
+        world.policies.iter().filter(|policy| policy.metadata.deletion_timestamp.is_none()).map(
+            |policy| Finding {
+                object: Key::of::<EgressPolicy>(Some(&namespace), &policy.name_any()),
+                generation: policy.metadata.generation.unwrap_or_default(),
+                problem: Some(problem.clone()),
+                warnings: Vec::new(),
+                status: Map::new(),
+            },
+        );
     Plan {
         objects: vec![owner.owns(&policies::default_deny(&namespace))],
         keep: Keep::All,
@@ -154,10 +153,8 @@ fn fence(project: &Project, region: &Region, world: &World, owner: &Owner) -> Pl
             Vec::new()
         }
     };
-    let findings = teams
-        .each
-        .iter()
-        .map(|team| finding(&namespace, team, platform.mode, &policies));
+    let findings =
+        teams.each.iter().map(|team| finding(&namespace, team, platform.mode, &policies));
     Plan {
         findings: findings.collect(),
         objects: policies.iter().map(|policy| owner.owns(policy)).collect(),
@@ -179,15 +176,9 @@ fn all(
 ) -> Vec<NetworkPolicy> {
     let shared = platform.base.and(&teams.blocks);
     let families = &platform.families;
-    let addresses = platform
-        .dns
-        .addresses
-        .iter()
-        .chain(&world.resolvers)
-        .map(|address| cidr::host(*address));
-    let addresses = addresses
-        .filter(|net| families.contains(&cidr::family(net)))
-        .collect();
+    let addresses =
+        platform.dns.addresses.iter().chain(&world.resolvers).map(|address| cidr::host(*address));
+    let addresses = addresses.filter(|net| families.contains(&cidr::family(net))).collect();
     let floor = [
         policies::dns(namespace, &platform.dns, addresses),
         policies::control_plane(namespace),
@@ -205,13 +196,8 @@ fn all(
         .iter()
         .map(|(app, blocks)| policies::base_of_app(namespace, app, &shared.and(blocks), families));
     let base = policies::base(namespace, &shared, families, teams.scoped.keys());
-    let mut policies: Vec<_> = floor
-        .into_iter()
-        .chain(of_teams)
-        .chain(of_apps)
-        .chain([base])
-        .flatten()
-        .collect();
+    let mut policies: Vec<_> =
+        floor.into_iter().chain(of_teams).chain(of_apps).chain([base]).flatten().collect();
     let fenced = world.standing.iter().any(|(key, live)| {
         key.name == policies::DEFAULT_DENY && live.belongs_to(&owner.uid) && !live.deleting
     });
@@ -256,10 +242,7 @@ fn finding(namespace: &str, team: &Team, mode: NetworkMode, policies: &[NetworkP
 /// The fence of a Project that is being deleted. It outlives the apps inside; then, in a namespace
 /// that stays, it goes too, unless all is to be retained.
 fn leave(project: &Project, world: &World) -> Plan {
-    let goes = project
-        .finalizers()
-        .iter()
-        .any(|finalizer| finalizer == FENCE);
+    let goes = project.finalizers().iter().any(|finalizer| finalizer == FENCE);
     let child = world.remaining_children.first();
     if goes && child.is_none() {
         return Plan::default();

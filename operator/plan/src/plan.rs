@@ -86,8 +86,6 @@ pub struct Live {
     pub resource_version: u64,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
     /// Its owners.
     pub owners: Vec<OwnerReference>,
     /// Whether it is being deleted.
@@ -221,19 +219,11 @@ impl Object {
         K: kube::Resource<DynamicType = ()> + Serialize,
     {
         let meta = child.meta();
-        let key = Key::of::<K>(
-            meta.namespace.as_deref(),
-            meta.name.as_deref().unwrap_or_default(),
-        );
+        let key = Key::of::<K>(meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default());
         let mut manifest = serde_json::to_value(child).unwrap_or_default();
         manifest["apiVersion"] = json!(key.resource.api_version());
         manifest["kind"] = json!(key.resource.kind);
-        Self {
-            key,
-            manifest,
-            tenure: Tenure::Ours,
-            data: BTreeMap::new(),
-        }
+        Self { key, manifest, tenure: Tenure::Ours, data: BTreeMap::new() }
     }
 }
 
@@ -278,11 +268,7 @@ pub struct Plan {
 impl Plan {
     /// The plan for a suspended primary: nothing is made, nothing is removed.
     pub fn suspended() -> Self {
-        Self {
-            keep: Keep::All,
-            suspended: true,
-            ..Self::default()
-        }
+        Self { keep: Keep::All, suspended: true, ..Self::default() }
     }
 }
 
@@ -315,19 +301,11 @@ pub struct Invalid {
 impl Invalid {
     /// A spec that can't work until its owner changes it.
     pub fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            waits: false,
-        }
+        Self { reason, message: message.into(), waits: false }
     }
 
     /// Something that is not there yet.
     pub fn waits(reason: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            waits: true,
-        }
+        Self { reason, message: message.into(), waits: true }
     }
 }

@@ -29,18 +29,11 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
     let ready = world.apps.iter().filter(|app| is_ready(app)).count();
     let total = world.apps.len();
     let apps = json!({"ready": ready, "total": total, "summary": format!("{ready}/{total}")});
-    let status = [
-        ("apps".to_string(), apps),
-        ("namespace".to_string(), json!(names::namespace_of(name))),
-    ];
+    let status =
+        [("apps".to_string(), apps), ("namespace".to_string(), json!(names::namespace_of(name)))];
     Ok(Plan {
-        problem: region::admit(
-            project,
-            world.region.as_deref(),
-            &world.projects,
-            world.standing,
-        )
-        .err(),
+        problem: region::admit(project, world.region.as_deref(), &world.projects, world.standing)
+            .err(),
         status: status.into_iter().collect(),
         suspended: project.spec.suspend,
         ..Plan::default()
@@ -49,7 +42,5 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
 
 fn is_ready(app: &AppIdentity) -> bool {
     let conditions = app.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .into_iter()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

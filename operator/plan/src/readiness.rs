@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use catalyst_crds::Condition;
+use catalyst_crds::schema::MAX_MESSAGE;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
@@ -58,16 +59,9 @@ pub struct Spoken<'a> {
 pub fn fold(spoken: &Spoken<'_>) -> Option<Value> {
     let needs = needs(spoken.kind);
     let current = |need: &&str| {
-        spoken
-            .verdicts
-            .get(*need)
-            .filter(|verdict| verdict.generation >= spoken.generation)
+        spoken.verdicts.get(*need).filter(|verdict| verdict.generation >= spoken.generation)
     };
-    let silent: Vec<&str> = needs
-        .iter()
-        .filter(|need| current(need).is_none())
-        .copied()
-        .collect();
+    let silent: Vec<&str> = needs.iter().filter(|need| current(need).is_none()).copied().collect();
     if !silent.is_empty() && !spoken.impatient {
         return None;
     }
@@ -84,11 +78,7 @@ pub fn fold(spoken: &Spoken<'_>) -> Option<Value> {
         carry(condition, spoken.standing, spoken.now);
     }
 
-    let mut status = if silent.is_empty() {
-        Map::new()
-    } else {
-        fields(spoken.standing)
-    };
+    let mut status = if silent.is_empty() { Map::new() } else { fields(spoken.standing) };
     for verdict in spoken.verdicts.values() {
         status.extend(verdict.status.clone());
     }
@@ -113,11 +103,7 @@ fn judged(type_: &str, verdict: &Verdict) -> Condition {
 
 /// Ready, and Reconciling or Stalled while they are true.
 fn summary(spoken: &Spoken<'_>, silent: &[&str]) -> Vec<Condition> {
-    let verdicts = || {
-        needs(spoken.kind)
-            .iter()
-            .filter_map(|need| spoken.verdicts.get(need))
-    };
+    let verdicts = || needs(spoken.kind).iter().filter_map(|need| spoken.verdicts.get(need));
     let problems = || verdicts().filter_map(|verdict| verdict.problem.as_ref());
     let with = |type_, status, reason, message: String| {
         condition(type_, status, reason, message, spoken.generation)
@@ -132,12 +118,7 @@ fn summary(spoken: &Spoken<'_>, silent: &[&str]) -> Vec<Condition> {
     if let Some(problem) = problems().next() {
         return vec![
             with("Ready", "False", problem.reason, problem.message.clone()),
-            with(
-                "Reconciling",
-                "True",
-                problem.reason,
-                problem.message.clone(),
-            ),
+            with("Reconciling", "True", problem.reason, problem.message.clone()),
         ];
     }
     if !silent.is_empty() {
@@ -155,15 +136,10 @@ fn summary(spoken: &Spoken<'_>, silent: &[&str]) -> Vec<Condition> {
             "spec.suspend is true: nothing is made, nothing is removed".into(),
         )];
     }
-    let warnings: Vec<&str> = verdicts()
-        .flat_map(|verdict| &verdict.warnings)
-        .map(String::as_str)
-        .collect();
+    let warnings: Vec<&str> =
+        verdicts().flat_map(|verdict| &verdict.warnings).map(String::as_str).collect();
     vec![with("Ready", "True", "Ready", warnings.join("; "))]
 }
-
-/// The longest message that a condition takes, as in the schema.
-const MESSAGE: usize = 4096;
 
 fn condition(
     type_: &str,
@@ -172,8 +148,8 @@ fn condition(
     mut message: String,
     generation: i64,
 ) -> Condition {
-    if message.len() > MESSAGE {
-        let end = (0..=MESSAGE - 4)
+    if message.len() > MAX_MESSAGE {
+        let end = (0..=MAX_MESSAGE - 4)
             .rev()
             .find(|end| message.is_char_boundary(*end))
             .unwrap_or_default();
@@ -200,9 +176,7 @@ fn carry(condition: &mut Condition, status: &Value, now: Timestamp) {
 /// The condition of a type as it stands.
 pub fn standing(status: &Value, type_: &str) -> Option<Condition> {
     let conditions = status["conditions"].as_array()?;
-    let found = conditions
-        .iter()
-        .find(|condition| condition["type"] == type_)?;
+    let found = conditions.iter().find(|condition| condition["type"] == type_)?;
     serde_json::from_value(found.clone()).ok()
 }
 
@@ -249,11 +223,7 @@ mod tests {
     }
 
     fn said(generation: i64, problem: Option<Invalid>) -> Verdict {
-        Verdict {
-            generation,
-            problem,
-            ..Verdict::default()
-        }
+        Verdict { generation, problem, ..Verdict::default() }
     }
 
     fn all(generation: i64, network: Option<Invalid>) -> Vec<(&'static str, Verdict)> {
@@ -272,23 +242,14 @@ mod tests {
     fn ready_is_true_only_when_every_controller_has_spoken_for_this_generation() {
         let mut verdicts = all(2, None);
         assert_eq!(
-            status_of(
-                &folded(&verdicts, &Value::Null, 2, false, 1).unwrap(),
-                "Ready"
-            ),
+            status_of(&folded(&verdicts, &Value::Null, 2, false, 1).unwrap(), "Ready"),
             Some(("True".into(), "Ready".into()))
         );
         verdicts[2].1.generation = 1;
         assert_eq!(folded(&verdicts, &Value::Null, 2, false, 1), None);
         let late = folded(&verdicts, &Value::Null, 2, true, 1).unwrap();
-        assert_eq!(
-            status_of(&late, "Ready"),
-            Some(("Unknown".into(), "Progressing".into()))
-        );
-        assert_eq!(
-            status_of(&late, "Reconciling"),
-            Some(("True".into(), "Progressing".into()))
-        );
+        assert_eq!(status_of(&late, "Ready"), Some(("Unknown".into(), "Progressing".into())));
+        assert_eq!(status_of(&late, "Reconciling"), Some(("True".into(), "Progressing".into())));
     }
 
     #[test]
@@ -301,14 +262,8 @@ mod tests {
             1,
         )
         .unwrap();
-        assert_eq!(
-            status_of(&stalled, "Ready"),
-            Some(("False".into(), "InvalidEgress".into()))
-        );
-        assert_eq!(
-            status_of(&stalled, "Stalled"),
-            Some(("True".into(), "InvalidEgress".into()))
-        );
+        assert_eq!(status_of(&stalled, "Ready"), Some(("False".into(), "InvalidEgress".into())));
+        assert_eq!(status_of(&stalled, "Stalled"), Some(("True".into(), "InvalidEgress".into())));
         assert_eq!(status_of(&stalled, "Reconciling"), None);
         let waiting = folded(
             &all(1, Some(Invalid::waits("UnknownRegion", "none yet"))),
@@ -329,20 +284,10 @@ mod tests {
     fn the_same_verdicts_give_the_same_status_and_only_a_flip_moves_the_time() {
         let first = folded(&all(1, None), &Value::Null, 1, false, 10).unwrap();
         assert_eq!(folded(&all(1, None), &first, 1, false, 99).unwrap(), first);
-        let flipped = folded(
-            &all(1, Some(Invalid::new("InvalidEgress", "mend"))),
-            &first,
-            1,
-            false,
-            99,
-        )
-        .unwrap();
-        let times = |type_| {
-            super::standing(&flipped, type_)
-                .unwrap()
-                .last_transition_time
-                .0
-        };
+        let flipped =
+            folded(&all(1, Some(Invalid::new("InvalidEgress", "mend"))), &first, 1, false, 99)
+                .unwrap();
+        let times = |type_| super::standing(&flipped, type_).unwrap().last_transition_time.0;
         assert_eq!(times("NetworkReady"), at(99));
         assert_eq!(times("NamespaceReady"), at(10));
     }
@@ -351,9 +296,7 @@ mod tests {
     fn fields_of_a_silent_controller_stay_and_those_of_one_that_spoke_are_its_own() {
         let standing = json!({"observedGeneration": 1, "namespace": "prj-a", "apps": {"total": 1}});
         let mut verdicts = all(1, None);
-        verdicts[0].1.status = [("apps".to_string(), json!({"total": 2}))]
-            .into_iter()
-            .collect();
+        verdicts[0].1.status = [("apps".to_string(), json!({"total": 2}))].into_iter().collect();
         let full = folded(&verdicts, &standing, 1, false, 1).unwrap();
         assert_eq!(full["apps"]["total"], 2);
         assert_eq!(full.get("namespace"), None);

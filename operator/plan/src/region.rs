@@ -20,21 +20,14 @@ pub struct World {
 
 /// The Region of this cluster: the oldest, and of equally old ones the first by name.
 pub fn the_one(regions: &[Arc<Region>]) -> Option<Arc<Region>> {
-    regions
-        .iter()
-        .min_by_key(|region| age(region.as_ref()))
-        .cloned()
+    regions.iter().min_by_key(|region| age(region.as_ref())).cloned()
 }
 
 /// Sorts the oldest first. An object that no server has seen counts as the youngest.
 pub(crate) fn age<K: kube::Resource>(object: &K) -> (bool, Option<jiff::Timestamp>, String) {
     let meta = object.meta();
     let created = meta.creation_timestamp.as_ref().map(|time| time.0);
-    (
-        created.is_none(),
-        created,
-        meta.name.clone().unwrap_or_default(),
-    )
+    (created.is_none(), created, meta.name.clone().unwrap_or_default())
 }
 
 /// Whether fewer than `limit` of `others` are older than `object`.
@@ -76,10 +69,8 @@ pub fn plan(region: &Region, world: &World) -> Result<Plan, Invalid> {
 
 fn capacity(region: &Region) -> Option<Invalid> {
     let capacity = region.spec.capacity.as_ref()?;
-    let limits = [
-        ("maxProjects", capacity.max_projects),
-        ("maxAppIdentities", capacity.max_app_identities),
-    ];
+    let limits =
+        [("maxProjects", capacity.max_projects), ("maxAppIdentities", capacity.max_app_identities)];
     let (field, limit) = limits
         .into_iter()
         .find_map(|(field, limit)| Some((field, limit.filter(|limit| *limit < 0)?)))?;
@@ -134,12 +125,7 @@ pub fn admit(
         ));
     };
     let of = region.metadata.name.as_deref().unwrap_or_default();
-    if let Some(wanted) = project
-        .spec
-        .region
-        .as_deref()
-        .filter(|wanted| *wanted != of)
-    {
+    if let Some(wanted) = project.spec.region.as_deref().filter(|wanted| *wanted != of) {
         return Err(Invalid::waits(
             "UnknownRegion",
             format!(
@@ -147,11 +133,7 @@ pub fn admit(
             ),
         ));
     }
-    let limit = region
-        .spec
-        .capacity
-        .as_ref()
-        .and_then(|capacity| capacity.max_projects);
+    let limit = region.spec.capacity.as_ref().and_then(|capacity| capacity.max_projects);
     if !standing && !within(limit, project, projects) {
         let limit = limit.unwrap_or_default();
         return Err(Invalid::waits(

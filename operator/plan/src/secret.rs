@@ -75,11 +75,7 @@ pub fn plan(reference: &SecretRef, world: &World) -> Result<Plan, Invalid> {
         ));
     }
     let own = reference.metadata.name.as_deref().unwrap_or_default();
-    let target = reference
-        .spec
-        .target
-        .as_ref()
-        .map_or(own, |target| target.secret_name.as_str());
+    let target = reference.spec.target.as_ref().map_or(own, |target| target.secret_name.as_str());
     let secret = Secret {
         metadata: ObjectMeta {
             name: Some(target.into()),
@@ -95,26 +91,14 @@ pub fn plan(reference: &SecretRef, world: &World) -> Result<Plan, Invalid> {
         uid: reference.metadata.uid.clone().unwrap_or_default(),
         reference: reference
             .controller_owner_ref(&())
-            .map(|reference| OwnerReference {
-                block_owner_deletion: None,
-                ..reference
-            }),
+            .map(|reference| OwnerReference { block_owner_deletion: None, ..reference }),
     };
     let mut object = owner.owns(&secret);
-    let print = world
-        .fingerprint_key
-        .as_ref()
-        .and_then(|key| fingerprint(key, &values));
-    object.data = values
-        .into_iter()
-        .map(|(key, value)| (key, Datum::Given(value)))
-        .collect();
+    let print = world.fingerprint_key.as_ref().and_then(|key| fingerprint(key, &values));
+    object.data = values.into_iter().map(|(key, value)| (key, Datum::Given(value))).collect();
     Ok(Plan {
         objects: vec![object],
-        status: print
-            .map(|print| ("fingerprint".to_string(), json!(print)))
-            .into_iter()
-            .collect(),
+        status: print.map(|print| ("fingerprint".to_string(), json!(print))).into_iter().collect(),
         ..Plan::default()
     })
 }
@@ -127,11 +111,7 @@ fn select(keys: &[SecretKey], remote: &Values, name: &str) -> Result<Values, Inv
     for (index, key) in keys.iter().enumerate() {
         let there = key.remote_key.as_ref().unwrap_or(&key.name);
         let Some(value) = remote.get(there) else {
-            let field = if key.remote_key.is_some() {
-                "remoteKey"
-            } else {
-                "name"
-            };
+            let field = if key.remote_key.is_some() { "remoteKey" } else { "name" };
             let known: Vec<&str> = remote.keys().map(String::as_str).collect();
             return Err(Invalid::waits(
                 "NotFound",
@@ -149,10 +129,7 @@ fn select(keys: &[SecretKey], remote: &Values, name: &str) -> Result<Values, Inv
 /// HMAC-SHA256 over keys and values, each with its length before it, so that no two secrets run together.
 fn fingerprint(key: &SecretBytes, values: &Values) -> Option<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).ok()?;
-    for part in values
-        .iter()
-        .flat_map(|(key, value)| [key.as_bytes(), &value.0])
-    {
+    for part in values.iter().flat_map(|(key, value)| [key.as_bytes(), &value.0]) {
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part);
     }

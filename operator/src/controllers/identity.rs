@@ -36,7 +36,9 @@ pub(super) fn wire(kernel: &mut Kernel) {
         .on::<Region>(|_, apps| all(apps))
         .on::<Project>(inside)
         .on::<AppIdentity>(refused)
-        .on_child::<RoleBinding>(|place, _, apps| apps.within(&place.namespace).into_iter().map(|(place, _)| place).collect())
+        .on_child::<RoleBinding>(|place, _, apps| {
+            apps.within(&place.namespace).into_iter().map(|(place, _)| place).collect()
+        })
         .owns::<ServiceAccount>()
         .owns::<Configuration>()
         .owns::<Secret>()

@@ -19,7 +19,8 @@ use kube::ResourceExt;
 use crate::kernel::{Cache, Child, Kernel, Place, Primary, Store};
 
 /// Every controller, by its concern. The order is that in which `render` shows what they plan.
-pub const ALL: [&str; 7] = ["region", "project", "namespace", "network", "egress", "identity", "secret"];
+pub const ALL: [&str; 7] =
+    ["region", "project", "namespace", "network", "egress", "identity", "secret"];
 
 /// What runs where nothing else is asked for: `secret` has a process and an account of its own.
 pub const DEFAULT: [&str; 6] = ["region", "project", "namespace", "network", "egress", "identity"];
@@ -69,7 +70,10 @@ async fn project_of(projects: &Cache<Project>, namespace: Option<String>) -> Opt
 
 /// Whether a binding of ours stands in a namespace.
 async fn is_bound(bindings: &Cache<Child>, namespace: &str, binding: &str) -> bool {
-    bindings.live(Some(namespace), binding).await.is_some_and(|live| live.is_managed() && !live.deleting)
+    bindings
+        .live(Some(namespace), binding)
+        .await
+        .is_some_and(|live| live.is_managed() && !live.deleting)
 }
 
 /// The place of the Project whose namespace an object lies in.
@@ -78,7 +82,11 @@ fn project_place<K: Primary>(object: &K) -> Vec<Place> {
 }
 
 fn place_of_project(namespace: Option<&str>) -> Vec<Place> {
-    namespace.and_then(names::project_of).map(|project| Place::new(None, project)).into_iter().collect()
+    namespace
+        .and_then(names::project_of)
+        .map(|project| Place::new(None, project))
+        .into_iter()
+        .collect()
 }
 
 /// Every primary that lies in a project's namespace.

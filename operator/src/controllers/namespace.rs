@@ -84,12 +84,19 @@ pub(super) fn refused(_: &Project, projects: &Store<Project>) -> Vec<Place> {
         let conditions = project.status.iter().flat_map(|status| &status.conditions);
         conditions.into_iter().any(|condition| condition.reason == "OverCapacity")
     };
-    projects.all().into_iter().filter(|(_, project)| waits(project)).map(|(place, _)| place).collect()
+    projects
+        .all()
+        .into_iter()
+        .filter(|(_, project)| waits(project))
+        .map(|(place, _)| place)
+        .collect()
 }
 
 /// The Project of a child, while it waits for its children to go.
 pub(super) fn leaving(place: &Place, projects: &Store<Project>) -> Vec<Place> {
     let mut places = place_of_project(place.namespace());
-    places.retain(|place| projects.get(place).is_some_and(|project| project.metadata.deletion_timestamp.is_some()));
+    places.retain(|place| {
+        projects.get(place).is_some_and(|project| project.metadata.deletion_timestamp.is_some())
+    });
     places
 }

@@ -89,10 +89,17 @@ impl Reconcile for Controller {
             apps: self.apps.within(&namespace).await.iter().map(|app| app.name_any()).collect(),
             namespace: self.namespaces.live(None, &namespace).await,
             bound: is_bound(&self.bindings, &namespace, AGENT_BINDING).await,
-            standing: standing.map(|(name, live)| (Key::of::<NetworkPolicy>(Some(&namespace), &name), live)).collect(),
+            standing: standing
+                .map(|(name, live)| (Key::of::<NetworkPolicy>(Some(&namespace), &name), live))
+                .collect(),
             remaining_children: remaining,
             release_namespace: self.release.clone(),
-            resolvers: self.dns.get(Some(DNS.0), DNS.1).await.map(|service| addresses(&service)).unwrap_or_default(),
+            resolvers: self
+                .dns
+                .get(Some(DNS.0), DNS.1)
+                .await
+                .map(|service| addresses(&service))
+                .unwrap_or_default(),
         })
     }
 
@@ -103,8 +110,16 @@ impl Reconcile for Controller {
 
 impl Controller {
     /// What stands of a kind, as keys.
-    async fn remaining<C: kube::Resource<DynamicType = ()>>(&self, of: &Cache<Child>, namespace: &str) -> Vec<Key> {
-        of.standing(namespace).await.into_iter().map(|(name, _)| Key::of::<C>(Some(namespace), &name)).collect()
+    async fn remaining<C: kube::Resource<DynamicType = ()>>(
+        &self,
+        of: &Cache<Child>,
+        namespace: &str,
+    ) -> Vec<Key> {
+        of.standing(namespace)
+            .await
+            .into_iter()
+            .map(|(name, _)| Key::of::<C>(Some(namespace), &name))
+            .collect()
     }
 }
 
@@ -115,8 +130,14 @@ fn addresses(service: &Service) -> Vec<IpAddr> {
 }
 
 /// The Projects whose fence depends on another one: those that it lets in.
-fn neighbours(project: &Project, projects: &crate::kernel::Store<Project>) -> Vec<crate::kernel::Place> {
+fn neighbours(
+    project: &Project,
+    projects: &crate::kernel::Store<Project>,
+) -> Vec<crate::kernel::Place> {
     let ingress = project.spec.network.iter().filter_map(|network| network.ingress.as_ref());
     let named = ingress.flat_map(|ingress| &ingress.allowed).flat_map(|rule| &rule.namespaces);
-    named.flat_map(|namespace| place_of_project(Some(namespace))).filter(|place| projects.get(place).is_some()).collect()
+    named
+        .flat_map(|namespace| place_of_project(Some(namespace)))
+        .filter(|place| projects.get(place).is_some())
+        .collect()
 }

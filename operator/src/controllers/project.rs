@@ -48,7 +48,8 @@ impl Reconcile for Controller {
             region: the_one(&self.regions).await,
             projects: self.projects.all().await,
             apps: self.apps.within(&namespace).await,
-            standing: live.is_some_and(|live| live.label(names::PROJECT) == Some(&project.name_any())),
+            standing: live
+                .is_some_and(|live| live.label(names::PROJECT) == Some(&project.name_any())),
         })
     }
 

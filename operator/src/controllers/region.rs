@@ -17,7 +17,8 @@ struct Controller {
 }
 
 pub(super) fn wire(kernel: &mut Kernel) {
-    let controller = Controller { regions: kernel.cache(), projects: kernel.cache(), apps: kernel.cache() };
+    let controller =
+        Controller { regions: kernel.cache(), projects: kernel.cache(), apps: kernel.cache() };
     kernel
         .controller(controller)
         .on::<Region>(|_, regions| all(regions))

@@ -34,7 +34,9 @@ pub(super) fn wire(kernel: &mut Kernel) {
     kernel
         .controller(controller)
         .on::<Project>(inside)
-        .on_child::<RoleBinding>(|place, _, references| references.within(&place.namespace).into_iter().map(|(place, _)| place).collect())
+        .on_child::<RoleBinding>(|place, _, references| {
+            references.within(&place.namespace).into_iter().map(|(place, _)| place).collect()
+        })
         .on_cached(&remote, referring)
         .owns::<Secret>()
         .start();
@@ -51,7 +53,10 @@ impl Reconcile for Controller {
         let namespace = reference.namespace().unwrap_or_default();
         let project = project_of(&self.projects, reference.namespace()).await;
         let remote = match &project {
-            Some(project) => self.read(&secret::remote_name(&project.name_any(), &reference.spec.remote.name)).await,
+            Some(project) => {
+                self.read(&secret::remote_name(&project.name_any(), &reference.spec.remote.name))
+                    .await
+            }
             None => None,
         };
         let key = self.read(FINGERPRINT_KEY).await;
@@ -84,7 +89,10 @@ fn referring(secret: &Secret, references: &Store<SecretRef>) -> Vec<Place> {
         return if name == FINGERPRINT_KEY { all(references) } else { Vec::new() };
     };
     let inside = references.within(&names::namespace_of(project)).into_iter();
-    inside.filter(|(_, reference)| reference.spec.remote.name == remote).map(|(place, _)| place).collect()
+    inside
+        .filter(|(_, reference)| reference.spec.remote.name == remote)
+        .map(|(place, _)| place)
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Mode};
 use super::error::Error;
-use super::store::{Child, Place, Store};
+use super::store::{Change, Child, News, Place, Store};
 use super::watch::{content, hash, live};
 
 /// For whom a plan is applied.
@@ -18,6 +18,8 @@ pub(super) struct Applicant<'a> {
     pub concern: &'static str,
     /// The primary's UID.
     pub uid: &'a str,
+    /// The primary's kind.
+    pub(super) kind: &'a str,
     /// Whether no primary of this UID exists any more.
     pub is_gone: &'a (dyn Fn(&str) -> bool + Send + Sync),
 }
@@ -35,16 +37,31 @@ pub(super) enum Applied {
 #[derive(Default)]
 pub(super) struct Children {
     stores: Mutex<HashMap<Resource, Arc<Store<Child>>>>,
-    /// For each object the last (hash of the intent, hash of what then stood): a server or a webhook
-    /// that writes more than we sent is asked once, not for ever.
-    settled: Mutex<HashMap<Key, (u64, u64)>>,
+    settled: Arc<Mutex<Settled>>,
 }
+
+/// For each object the last (hash of the intent, hash of what then stood): a server or a webhook
+/// that writes more than we sent is asked once, not for ever.
+type Settled = HashMap<Key, (u64, u64)>;
 
 impl Children {
     /// The store of a kind.
     pub(super) fn store(&self, resource: &Resource) -> Arc<Store<Child>> {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(stores.entry(resource.clone()).or_default())
+        let made = || {
+            let store = Arc::new(Store::<Child>::default());
+            let (settled, resource) = (Arc::clone(&self.settled), resource.clone());
+            store.listen(move |news| {
+                if let News::Changed(Change { place, new: None, .. }) = news {
+                    settled
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .remove(&place.key(&resource));
+                }
+            });
+            store
+        };
+        Arc::clone(stores.entry(resource.clone()).or_insert_with(made))
     }
 
     /// What is known of an object.
@@ -61,17 +78,16 @@ impl Children {
 
     /// Notes that what stands now is what this intent comes to on this server.
     pub(super) fn settle(&self, key: &Key, intent: u64, stands: u64) {
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone(), (intent, stands));
+        self.settled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key.clone(), (intent, stands));
     }
 
     /// Whether this intent came to what stands now.
     pub(super) fn is_settled(&self, key: &Key, intent: u64, stands: u64) -> bool {
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner).get(key) == Some(&(intent, stands))
-    }
-
-    /// Forgets what is remembered of an object that is gone for good.
-    pub(super) fn forget(&self, key: &Key) {
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner).get(key)
+            == Some(&(intent, stands))
     }
 }
 
@@ -79,14 +95,21 @@ impl Children {
 ///
 /// # Errors
 /// [`Error::NameTaken`] if something stands there that is not ours; whatever the API server says else.
-pub(super) async fn apply(cluster: &Cluster, children: &Children, object: &Object, by: &Applicant<'_>) -> Result<Applied, Error> {
+pub(super) async fn apply(
+    cluster: &Cluster,
+    children: &Children,
+    object: &Object,
+    by: &Applicant<'_>,
+) -> Result<Applied, Error> {
     let manager = names::field_manager(by.concern);
     let known = children.get(&object.key);
     if object.tenure == Tenure::Shared {
         return share(cluster, children, object, known.as_deref(), &manager).await;
     }
     let Some(known) = known else {
-        if let Some(made) = cluster.apply(&object.key, &manager, &object.manifest, Mode::CreateOnly).await? {
+        if let Some(made) =
+            cluster.apply(&object.key, &manager, &object.manifest, Mode::CreateOnly).await?
+        {
             tracing::info!(controller = by.concern, object = %object.key, "made");
             settle(children, object, &children.learn(&object.key, &made));
             return Ok(Applied::Written);
@@ -118,7 +141,12 @@ async fn recover(
         return Err(Error::Terminating(object.key.clone()));
     };
     let seen = live(&found);
-    if seen.deleting || seen.owners.iter().any(|owner| owner.uid != by.uid && (by.is_gone)(&owner.uid) && seen.is_managed()) {
+    let orphan = seen
+        .owners
+        .iter()
+        .any(|owner| owner.kind == by.kind && owner.uid != by.uid && (by.is_gone)(&owner.uid));
+    if seen.deleting || orphan {
+        // Garbage collection takes it, and the next turn makes ours.
         return Err(Error::Terminating(object.key.clone()));
     }
     if !is_ours(&seen, by) && !applied_by(&found, manager) {
@@ -132,8 +160,15 @@ async fn recover(
 }
 
 /// Applies with force, then takes out what others added below the content.
-async fn enforce(cluster: &Cluster, children: &Children, object: &Object, manager: &str) -> Result<Applied, Error> {
-    let Some(mut stands) = cluster.apply(&object.key, manager, &object.manifest, Mode::Force).await? else {
+async fn enforce(
+    cluster: &Cluster,
+    children: &Children,
+    object: &Object,
+    manager: &str,
+) -> Result<Applied, Error> {
+    let Some(mut stands) =
+        cluster.apply(&object.key, manager, &object.manifest, Mode::Force).await?
+    else {
         return Err(Error::Terminating(object.key.clone()));
     };
     // Server-side apply leaves what others added: `egress: [{}]` in a policy that denies everything, say.
@@ -159,11 +194,14 @@ async fn share(
         return Err(Error::Terminating(object.key.clone()));
     }
     // A farewell no longer names our labels, and so takes them away.
-    let leftover = known.0.labels.contains_key(names::OWNER_UID) && object.manifest["metadata"]["labels"][names::OWNER_UID].is_null();
+    let leftover = known.0.labels.contains_key(names::OWNER_UID)
+        && object.manifest["metadata"]["labels"][names::OWNER_UID].is_null();
     if carries(&object.manifest, &known.0) && !leftover {
         return Ok(Applied::Unchanged);
     }
-    if let Some(stands) = cluster.apply(&object.key, manager, &object.manifest, Mode::Polite).await? {
+    if let Some(stands) =
+        cluster.apply(&object.key, manager, &object.manifest, Mode::Polite).await?
+    {
         tracing::info!(controller = manager, object = %object.key, "labelled");
         children.learn(&object.key, &stands);
     }
@@ -184,10 +222,12 @@ pub(super) fn is_ours(stands: &Live, by: &Applicant<'_>) -> bool {
 /// Whether our manager has applied it, so that one whose labels were taken away is still known as ours.
 pub(super) fn applied_by(object: &DynamicObject, manager: &str) -> bool {
     let entries = object.metadata.managed_fields.as_deref().unwrap_or_default();
-    entries.iter().any(|entry| entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply"))
+    entries.iter().any(|entry| {
+        entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
+    })
 }
 
-/// Whether what stands is what is planned: our labels, annotations and owners, and the very content.
+/// Whether what stands is what is planned: our labels and owners, and the very content.
 fn matches(children: &Children, object: &Object, stands: &Live) -> bool {
     if !carries(&object.manifest, stands) {
         return false;
@@ -206,13 +246,10 @@ fn standing(stands: &Live) -> u64 {
     hash(&json!([stands.content, stands.owners]))
 }
 
-/// Whether the labels and annotations of a manifest are there, whatever else is.
+/// Whether the labels of a manifest are there, whatever other ones are.
 pub(super) fn carries(manifest: &Value, stands: &Live) -> bool {
-    let holds = |field: &str, there: &std::collections::BTreeMap<String, String>| {
-        let wanted = manifest["metadata"][field].as_object().into_iter().flatten();
-        wanted.into_iter().all(|(name, value)| there.get(name).map(String::as_str) == value.as_str())
-    };
-    holds("labels", &stands.labels) && holds("annotations", &stands.annotations)
+    let mut wanted = manifest["metadata"]["labels"].as_object().into_iter().flatten();
+    wanted.all(|(name, value)| stands.label(name) == value.as_str())
 }
 
 fn owners(manifest: &Value) -> Value {

@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use catalyst_plan::{Key, Resource, names};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
+};
 use kube::{Client, Error as ClientError};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -77,18 +79,27 @@ impl Cluster {
             manifest["metadata"]["resourceVersion"] = json!("1");
         }
         let verb = if mode == Mode::CreateOnly { "create" } else { "apply" };
-        match self.write(verb, key, |api| {
-            let (params, manifest) = (params.clone(), manifest.clone());
-            async move { api.patch(&key.name, &params, &Patch::Apply(&manifest)).await }
-        }).await {
+        match self
+            .write(verb, key, |api| {
+                let (params, manifest) = (params.clone(), manifest.clone());
+                async move { api.patch(&key.name, &params, &Patch::Apply(&manifest)).await }
+            })
+            .await
+        {
             Ok(object) => {
                 if key.resource.kind == "RoleBinding" {
                     self.note_binding(key);
                 }
                 Ok(Some(object))
             }
-            Err(Error::Api { source, .. }) if mode == Mode::CreateOnly && error::code(&source) == 409 => Ok(None),
-            Err(Error::Api { source, .. }) if mode == Mode::Polite && error::code(&source) == 409 => {
+            Err(Error::Api { source, .. })
+                if mode == Mode::CreateOnly && error::code(&source) == 409 =>
+            {
+                Ok(None)
+            }
+            Err(Error::Api { source, .. })
+                if mode == Mode::Polite && error::code(&source) == 409 =>
+            {
                 Err(Error::Held(key.clone(), source.to_string()))
             }
             Err(error) => Err(error),
@@ -96,8 +107,15 @@ impl Cluster {
     }
 
     /// A JSON patch, refused if the object is no longer at `version`.
-    pub async fn patch(&self, key: &Key, manager: &str, version: &str, patch: json_patch::Patch) -> Result<DynamicObject, Error> {
-        let mut operations = vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})];
+    pub async fn patch(
+        &self,
+        key: &Key,
+        manager: &str,
+        version: &str,
+        patch: json_patch::Patch,
+    ) -> Result<DynamicObject, Error> {
+        let mut operations =
+            vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})];
         operations.extend(patch.0.iter().map(|operation| json!(operation)));
         let patch: json_patch::Patch = serde_json::from_value(Value::Array(operations))
             .map_err(|error| failed("patch", key, ClientError::SerdeError(error)))?;
@@ -105,20 +123,32 @@ impl Cluster {
         self.write("patch", key, |api| {
             let (params, patch) = (params.clone(), patch.clone());
             async move { api.patch(&key.name, &params, &Patch::Json::<()>(patch)).await }
-        }).await
+        })
+        .await
     }
 
     /// Server-side apply of an object's status.
-    pub async fn apply_status(&self, key: &Key, manager: &str, manifest: &Value) -> Result<DynamicObject, Error> {
+    pub async fn apply_status(
+        &self,
+        key: &Key,
+        manager: &str,
+        manifest: &Value,
+    ) -> Result<DynamicObject, Error> {
         let params = PatchParams::apply(manager).force();
         self.write("status", key, |api| {
             let params = params.clone();
             async move { api.patch_status(&key.name, &params, &Patch::Apply(manifest)).await }
-        }).await
+        })
+        .await
     }
 
     /// Server-side apply that does not pass the gate: only for the Lease, which opens it.
-    pub async fn apply_ungated(&self, key: &Key, manager: &str, manifest: &Value) -> Result<DynamicObject, Error> {
+    pub async fn apply_ungated(
+        &self,
+        key: &Key,
+        manager: &str,
+        manifest: &Value,
+    ) -> Result<DynamicObject, Error> {
         let params = PatchParams::apply(manager).force();
         let api = self.api(&key.resource, key.namespace.as_deref());
         let done = api.patch(&key.name, &params, &Patch::Apply(manifest)).await;
@@ -129,10 +159,12 @@ impl Cluster {
     pub async fn delete(&self, key: &Key, uid: &str) -> Result<(), Error> {
         let params = DeleteParams::background()
             .preconditions(Preconditions { uid: Some(uid.into()), resource_version: None });
-        let deleted = self.write("delete", key, |api| {
-            let params = params.clone();
-            async move { api.delete(&key.name, &params).await.map(drop) }
-        }).await;
+        let deleted = self
+            .write("delete", key, |api| {
+                let params = params.clone();
+                async move { api.delete(&key.name, &params).await.map(drop) }
+            })
+            .await;
         match deleted {
             Err(error) if matches!(error.code(), 404 | 409) => Ok(()),
             other => other,
@@ -148,8 +180,16 @@ impl Cluster {
     }
 
     /// Lists what carries our label in a namespace, whole objects.
-    pub async fn list_ours(&self, resource: &Resource, namespace: &str) -> Result<Vec<DynamicObject>, Error> {
-        let key = Key { resource: resource.clone(), namespace: Some(namespace.into()), name: String::new() };
+    pub async fn list_ours(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+    ) -> Result<Vec<DynamicObject>, Error> {
+        let key = Key {
+            resource: resource.clone(),
+            namespace: Some(namespace.into()),
+            name: String::new(),
+        };
         self.api(resource, Some(namespace))
             .list(&ours())
             .await
@@ -239,7 +279,9 @@ fn failed(verb: &'static str, key: &Key, source: ClientError) -> Error {
 
 fn asked_to_wait(error: &ClientError) -> Duration {
     let seconds = match error {
-        ClientError::Api(status) => status.details.as_ref().map_or(0, |details| details.retry_after_seconds),
+        ClientError::Api(status) => {
+            status.details.as_ref().map_or(0, |details| details.retry_after_seconds)
+        }
         _ => 0,
     };
     Duration::from_secs(u64::from(seconds)).clamp(Duration::from_millis(200), RETRY_CAP)

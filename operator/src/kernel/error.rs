@@ -6,7 +6,9 @@ use catalyst_plan::{Invalid, Key};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another object has the name of one of ours, and we did not make it.
-    #[error("{0} stands already and Catalyst did not make it: rename or delete it, then this one is made")]
+    #[error(
+        "{0} stands already and Catalyst did not make it: rename or delete it, then this one is made"
+    )]
     NameTaken(Key),
     /// Somebody else owns a field that we need on an object that is not ours.
     #[error("{0} is not Catalyst's and somebody else sets the same fields: {1}")]

@@ -59,7 +59,11 @@ impl Lease {
 ///
 /// # Errors
 /// When another process holds the lease that this one held.
-pub async fn hold(cluster: Arc<Cluster>, lease: Lease, stop: CancellationToken) -> Result<(), Error> {
+pub async fn hold(
+    cluster: Arc<Cluster>,
+    lease: Lease,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let mut term = Term { cluster, lease, held: false, last: None };
     let ended = stop.run_until_cancelled(term.serve()).await;
     term.cluster.gate().close();
@@ -108,7 +112,10 @@ impl Term {
         let seen = self.last.as_ref().map(|(lease, since)| seen(lease, since.elapsed()));
         match next(seen.as_ref(), &self.lease.identity, self.held) {
             Move::End => {
-                tracing::error!(holder = seen.map(|seen| seen.holder), "another process holds the lease");
+                tracing::error!(
+                    holder = seen.map(|seen| seen.holder),
+                    "another process holds the lease"
+                );
                 Err(Error::NotHolder)
             }
             Move::Wait(left) => Ok(left),
@@ -121,7 +128,11 @@ impl Term {
                 // Counted from before the call: the server may have stored it at once and answered late.
                 self.cluster.gate().open_until(began + DEADLINE);
                 if !self.held {
-                    tracing::info!(lease = self.lease.name, identity = self.lease.identity, "lease taken");
+                    tracing::info!(
+                        lease = self.lease.name,
+                        identity = self.lease.identity,
+                        "lease taken"
+                    );
                     self.cluster.metrics().lease(true);
                 }
                 self.held = true;
@@ -134,10 +145,15 @@ impl Term {
     async fn write(&self, holder: Option<&str>) -> Result<LeaseObject, Error> {
         let spec = self.last.as_ref().and_then(|(lease, _)| lease.spec.clone()).unwrap_or_default();
         let same = spec.holder_identity.as_deref() == holder;
-        let transitions = i64::from(spec.lease_transitions.unwrap_or_default()) + i64::from(!same && holder.is_some());
-        let version = self.last.as_ref().and_then(|(lease, _)| lease.metadata.resource_version.clone());
+        let transitions = i64::from(spec.lease_transitions.unwrap_or_default())
+            + i64::from(!same && holder.is_some());
+        let version =
+            self.last.as_ref().and_then(|(lease, _)| lease.metadata.resource_version.clone());
         let manifest = self.lease.manifest(holder, transitions, version.as_deref().unwrap_or("1"));
-        let object = self.cluster.apply_ungated(&self.lease.key(), &names::field_manager("lease"), &manifest).await?;
+        let object = self
+            .cluster
+            .apply_ungated(&self.lease.key(), &names::field_manager("lease"), &manifest)
+            .await?;
         object.try_parse().map_err(|_| Error::Absent(self.lease.key()))
     }
 
@@ -152,14 +168,21 @@ impl Term {
     /// Waits until the lease changes, or for so long.
     async fn wait_for_change(&self, wait: Duration) {
         let api: Api<LeaseObject> = Api::namespaced(self.cluster.client(), &self.lease.namespace);
-        let config = watcher::Config::default().fields(&format!("metadata.name={}", self.lease.name));
+        let config =
+            watcher::Config::default().fields(&format!("metadata.name={}", self.lease.name));
         let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-        let last = self.last.as_ref().and_then(|(lease, _)| lease.metadata.resource_version.clone());
+        let last =
+            self.last.as_ref().and_then(|(lease, _)| lease.metadata.resource_version.clone());
         let changed = async {
             while let Some(event) = events.next().await {
                 match event {
-                    Ok(watcher::Event::InitApply(lease) | watcher::Event::Apply(lease)) if lease.metadata.resource_version == last => {}
-                    Ok(watcher::Event::InitApply(_) | watcher::Event::Apply(_) | watcher::Event::Delete(_)) => return,
+                    Ok(watcher::Event::InitApply(lease) | watcher::Event::Apply(lease))
+                        if lease.metadata.resource_version == last => {}
+                    Ok(
+                        watcher::Event::InitApply(_)
+                        | watcher::Event::Apply(_)
+                        | watcher::Event::Delete(_),
+                    ) => return,
                     Ok(watcher::Event::Init | watcher::Event::InitDone) | Err(_) => {}
                 }
             }

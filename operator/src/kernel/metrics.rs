@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -67,14 +67,38 @@ impl Default for Metrics {
             objects: Family::default(),
             lease: Gauge::default(),
         };
-        registry.register("reconciles", "Reconciles by controller and outcome", metrics.reconciles.clone());
+        registry.register(
+            "reconciles",
+            "Reconciles by controller and outcome",
+            metrics.reconciles.clone(),
+        );
         registry.register("reconcile_seconds", "Seconds of a reconcile", metrics.seconds.clone());
-        registry.register("writes", "Writes to the API server by kind and verb", metrics.writes.clone());
-        registry.register("watch_restarts", "Watches begun anew, by kind", metrics.restarts.clone());
-        registry.register("undecodable_objects", "Objects seen that could not be read, by kind", metrics.undecodable.clone());
-        registry.register("seconds_since_last_event", "Seconds since the last event of a watch, by kind", metrics.silence.clone());
+        registry.register(
+            "writes",
+            "Writes to the API server by kind and verb",
+            metrics.writes.clone(),
+        );
+        registry.register(
+            "watch_restarts",
+            "Watches begun anew, by kind",
+            metrics.restarts.clone(),
+        );
+        registry.register(
+            "undecodable_objects",
+            "Objects seen that could not be read, by kind",
+            metrics.undecodable.clone(),
+        );
+        registry.register(
+            "seconds_since_last_event",
+            "Seconds since the last event of a watch, by kind",
+            metrics.silence.clone(),
+        );
         registry.register("objects", "Objects by kind and readiness", metrics.objects.clone());
-        registry.register("lease_held", "Whether this process holds the lease: 1 or 0", metrics.lease.clone());
+        registry.register(
+            "lease_held",
+            "Whether this process holds the lease: 1 or 0",
+            metrics.lease.clone(),
+        );
         metrics.registry = Arc::new(Mutex::new(registry));
         metrics
     }

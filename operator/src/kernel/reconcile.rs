@@ -35,12 +35,26 @@ const LEAVING: Duration = Duration::from_secs(1);
 
 /// A kind that a controller can be for.
 pub trait Primary:
-    kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+    kube::Resource<DynamicType = ()>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + Sync
+    + 'static
 {
 }
 
 impl<K> Primary for K where
-    K: kube::Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serialize + Send + Sync + 'static
+    K: kube::Resource<DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Serialize
+        + Send
+        + Sync
+        + 'static
 {
 }
 
@@ -60,7 +74,10 @@ pub trait Reconcile: Send + Sync + 'static {
     const TAKEN: &'static str = "NameTaken";
 
     /// Gathers the world, from caches.
-    fn observe(&self, primary: &Self::Kind) -> impl Future<Output = Result<Self::World, Error>> + Send;
+    fn observe(
+        &self,
+        primary: &Self::Kind,
+    ) -> impl Future<Output = Result<Self::World, Error>> + Send;
 
     /// What should exist. Pure.
     ///
@@ -85,25 +102,31 @@ impl<R: Reconcile> Worker<R> {
         let began = Instant::now();
         let primary = self.primaries.get(place)?;
         let uid = primary.meta().uid.clone().unwrap_or_default();
-        let (outcome, wait) = match tokio::time::timeout(TURN, self.reconcile(place, &primary, &uid)).await {
-            Ok(Ok(outcome)) => {
-                self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
-                let leaving = primary.meta().deletion_timestamp.is_some();
-                (outcome, if leaving { LEAVING } else { NEXT + spread(&uid) })
-            }
-            Ok(Err(error)) => (error.reason(), self.failed(place, &primary, &uid, &error)),
-            Err(_) => {
-                let error = Error::Timeout(TURN.as_secs());
-                (error.reason(), self.failed(place, &primary, &uid, &error))
-            }
-        };
+        let (outcome, wait) =
+            match tokio::time::timeout(TURN, self.reconcile(place, &primary, &uid)).await {
+                Ok(Ok(outcome)) => {
+                    self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
+                    let leaving = primary.meta().deletion_timestamp.is_some();
+                    (outcome, if leaving { LEAVING } else { NEXT + spread(&uid) })
+                }
+                Ok(Err(error)) => (error.reason(), self.failed(place, &primary, &uid, &error)),
+                Err(_) => {
+                    let error = Error::Timeout(TURN.as_secs());
+                    (error.reason(), self.failed(place, &primary, &uid, &error))
+                }
+            };
         if let Some(cluster) = &self.shared.cluster {
             cluster.metrics().turned(R::CONCERN, outcome, began.elapsed());
         }
         Some(wait)
     }
 
-    async fn reconcile(&self, place: &Place, primary: &R::Kind, uid: &str) -> Result<&'static str, Error> {
+    async fn reconcile(
+        &self,
+        place: &Place,
+        primary: &R::Kind,
+        uid: &str,
+    ) -> Result<&'static str, Error> {
         let meta = primary.meta();
         let deleting = meta.deletion_timestamp.is_some();
         let fenced = meta.finalizers.iter().flatten().any(|finalizer| finalizer == names::FENCE);
@@ -120,7 +143,10 @@ impl<R: Reconcile> Worker<R> {
             Ok(plan) => plan,
             Err(invalid) => {
                 let outcome = if invalid.waits { "waiting" } else { "invalid" };
-                self.speak(place, Verdict { generation, problem: Some(invalid), ..Verdict::default() });
+                self.speak(
+                    place,
+                    Verdict { generation, problem: Some(invalid), ..Verdict::default() },
+                );
                 return Ok(outcome);
             }
         };
@@ -141,8 +167,13 @@ impl<R: Reconcile> Worker<R> {
         let applied = done?;
         let outcome = if applied == Applied::Written { "ok" } else { "unchanged" };
         if !plan.silent {
-            let verdict =
-                Verdict { generation, problem: plan.problem, warnings: plan.warnings, suspended: plan.suspended, status: plan.status };
+            let verdict = Verdict {
+                generation,
+                problem: plan.problem,
+                warnings: plan.warnings,
+                suspended: plan.suspended,
+                status: plan.status,
+            };
             self.speak(place, verdict);
         }
         Ok(outcome)
@@ -161,8 +192,9 @@ impl<R: Reconcile> Worker<R> {
         if R::FENCES && plan.fence && !fenced && !deleting {
             self.set_finalizer(place, uid, true).await?;
         }
+        let kind = <R::Kind as kube::Resource>::kind(&());
         let gone = |uid: &str| self.primaries.find(uid).is_none();
-        let by = Applicant { concern: R::CONCERN, uid, is_gone: &gone };
+        let by = Applicant { concern: R::CONCERN, uid, kind: &kind, is_gone: &gone };
         let mut came = Applied::Unchanged;
         let mut first = None;
         let secrets = secrets::resource();
@@ -172,7 +204,9 @@ impl<R: Reconcile> Worker<R> {
             secrets::look(cluster, &self.shared.children, &self.shared.looked, namespace).await?;
         }
         // Once the primary is being deleted nothing is made again; what is not ours may still get our labels off.
-        for object in plan.objects.iter().filter(|object| !deleting || object.tenure == Tenure::Shared) {
+        for object in
+            plan.objects.iter().filter(|object| !deleting || object.tenure == Tenure::Shared)
+        {
             let applied = if object.key.resource == secrets {
                 secrets::apply(cluster, &self.shared.children, object, &by).await
             } else {
@@ -201,27 +235,35 @@ impl<R: Reconcile> Worker<R> {
 
     /// Deletes what is ours and neither planned nor kept. Returns whether there was any.
     async fn prune(&self, uid: &str, plan: &Plan) -> Result<bool, Error> {
-        let (Some(cluster), Keep::These(kept)) = (&self.shared.cluster, &plan.keep) else { return Ok(false) };
-        let stays: HashSet<&Key> = plan.objects.iter().map(|object| &object.key).chain(kept).collect();
-        let namespaces: HashSet<&str> = plan.objects.iter().filter_map(|object| object.key.namespace.as_deref()).collect();
+        let (Some(cluster), Keep::These(kept)) = (&self.shared.cluster, &plan.keep) else {
+            return Ok(false);
+        };
+        let stays: HashSet<&Key> =
+            plan.objects.iter().map(|object| &object.key).chain(kept).collect();
+        let namespaces: HashSet<&str> =
+            plan.objects.iter().filter_map(|object| object.key.namespace.as_deref()).collect();
         let mut pruned = false;
         for resource in &self.owned {
             let store = self.shared.children.store(resource);
             // What a predecessor of this name left behind is found by its place, since its owner is gone.
-            let left = namespaces.iter().flat_map(|namespace| store.within(namespace)).filter(|(_, child)| {
-                let owner = child.0.label(names::OWNER_UID);
-                child.0.owners.is_empty() && owner.is_some_and(|owner| self.primaries.find(owner).is_none())
-            });
+            let left = namespaces.iter().flat_map(|namespace| store.within(namespace)).filter(
+                |(_, child)| {
+                    let owner = child.0.label(names::OWNER_UID);
+                    child.0.owners.is_empty()
+                        && owner.is_some_and(|owner| self.primaries.find(owner).is_none())
+                },
+            );
             let ours = store.owned_by(uid).into_iter().chain(left);
-            for (place, child) in ours.filter(|(_, child)| child.0.label(names::CONTROLLER) == Some(R::CONCERN)) {
-                let key = Key { resource: resource.clone(), namespace: place.namespace().map(Into::into), name: place.name.clone() };
+            for (place, child) in
+                ours.filter(|(_, child)| child.0.label(names::CONTROLLER) == Some(R::CONCERN))
+            {
+                let key = place.key(resource);
                 if stays.contains(&key) || child.0.deleting {
                     continue;
                 }
                 cluster.delete(&key, &child.0.uid).await?;
                 tracing::info!(controller = R::CONCERN, object = %key, "removed");
                 store.forget(&place, &child.0.uid);
-                self.shared.children.forget(&key);
                 pruned = true;
             }
         }
@@ -231,7 +273,7 @@ impl<R: Reconcile> Worker<R> {
     async fn set_finalizer(&self, place: &Place, uid: &str, on: bool) -> Result<(), Error> {
         let Some(cluster) = &self.shared.cluster else { return Ok(()) };
         let resource = Resource::of::<R::Kind>();
-        let key = Key { resource: resource.clone(), namespace: place.namespace().map(Into::into), name: place.name.clone() };
+        let key = place.key(&resource);
         // The UID keeps this from making an object that was deleted meanwhile.
         let mut manifest = json!({
             "apiVersion": resource.api_version(),
@@ -244,7 +286,10 @@ impl<R: Reconcile> Worker<R> {
         if on {
             manifest["metadata"]["finalizers"] = json!([names::FENCE]);
         }
-        cluster.apply(&key, &names::field_manager(R::CONCERN), &manifest, Mode::Force).await.map(drop)
+        cluster
+            .apply(&key, &names::field_manager(R::CONCERN), &manifest, Mode::Force)
+            .await
+            .map(drop)
     }
 
     fn failed(&self, place: &Place, primary: &R::Kind, uid: &str, error: &Error) -> Duration {
@@ -259,7 +304,10 @@ impl<R: Reconcile> Worker<R> {
         };
         tracing::warn!(controller = R::CONCERN, object = %place, attempts, error = %error, "reconcile failed");
         let generation = primary.meta().generation.unwrap_or_default();
-        self.speak(place, Verdict { generation, problem: Some(Self::verdict(error)), ..Verdict::default() });
+        self.speak(
+            place,
+            Verdict { generation, problem: Some(Self::verdict(error)), ..Verdict::default() },
+        );
         FIRST.saturating_mul(2_u32.saturating_pow(attempts - 1)).min(LONGEST)
     }
 

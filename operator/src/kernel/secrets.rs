@@ -34,7 +34,12 @@ pub(super) fn resource() -> Resource {
 }
 
 /// Looks through the Secrets of ours in a namespace, once per process, so that nothing of before is overlooked.
-pub(super) async fn look(cluster: &Cluster, children: &Children, looked: &Looked, namespace: &str) -> Result<(), Error> {
+pub(super) async fn look(
+    cluster: &Cluster,
+    children: &Children,
+    looked: &Looked,
+    namespace: &str,
+) -> Result<(), Error> {
     if looked.0.lock().unwrap_or_else(PoisonError::into_inner).contains(namespace) {
         return Ok(());
     }
@@ -44,7 +49,11 @@ pub(super) async fn look(cluster: &Cluster, children: &Children, looked: &Looked
 }
 
 /// Lists the Secrets of ours in a namespace and returns the places of those that changed since the last look.
-pub(super) async fn refresh(cluster: &Cluster, children: &Children, namespace: &str) -> Result<Vec<Place>, Error> {
+pub(super) async fn refresh(
+    cluster: &Cluster,
+    children: &Children,
+    namespace: &str,
+) -> Result<Vec<Place>, Error> {
     let store = children.store(&resource());
     let before = store.within(namespace);
     let mut seen = HashSet::new();
@@ -52,7 +61,10 @@ pub(super) async fn refresh(cluster: &Cluster, children: &Children, namespace: &
     for object in cluster.list_ours(&resource(), namespace).await? {
         let at = Place::new(Some(namespace), object.metadata.name.as_deref().unwrap_or_default());
         let now = live(&object);
-        if !before.iter().any(|(place, known)| *place == at && known.0.resource_version == now.resource_version) {
+        if !before
+            .iter()
+            .any(|(place, known)| *place == at && known.0.resource_version == now.resource_version)
+        {
             changed.push(at.clone());
         }
         seen.insert(at.clone());
@@ -71,7 +83,12 @@ pub(super) async fn refresh(cluster: &Cluster, children: &Children, namespace: &
 ///
 /// # Errors
 /// As [`super::apply::apply`], and [`Error::Absent`] if a value is to be copied from a Secret that is not there.
-pub(super) async fn apply(cluster: &Cluster, children: &Children, object: &Object, by: &Applicant<'_>) -> Result<Applied, Error> {
+pub(super) async fn apply(
+    cluster: &Cluster,
+    children: &Children,
+    object: &Object,
+    by: &Applicant<'_>,
+) -> Result<Applied, Error> {
     let manager = names::field_manager(by.concern);
     let intent = intent(children, object);
     if let Some(known) = children.get(&object.key)
@@ -112,7 +129,9 @@ pub(super) async fn apply(cluster: &Cluster, children: &Children, object: &Objec
         let mut target = stands.data.clone();
         target["data"] = manifest["data"].clone();
         let version = stands.metadata.resource_version.clone().unwrap_or_default();
-        stands = cluster.patch(&object.key, &manager, &version, json_patch::diff(&stands.data, &target)).await?;
+        stands = cluster
+            .patch(&object.key, &manager, &version, json_patch::diff(&stands.data, &target))
+            .await?;
     }
     tracing::info!(controller = by.concern, object = %object.key, "{}", if found.is_some() { "mended" } else { "made" });
     let seen = children.learn(&object.key, &stands);
@@ -124,7 +143,12 @@ pub(super) async fn apply(cluster: &Cluster, children: &Children, object: &Objec
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Makes a Secret with 32 random bytes under `key`, unless one stands; then does nothing for ever.
-pub(super) async fn draw_once(cluster: Arc<Cluster>, namespace: String, name: String, concern: &'static str) {
+pub(super) async fn draw_once(
+    cluster: Arc<Cluster>,
+    namespace: String,
+    name: String,
+    concern: &'static str,
+) {
     let key = Key { resource: resource(), namespace: Some(namespace.clone()), name: name.clone() };
     let manager = names::field_manager(concern);
     loop {
@@ -179,13 +203,18 @@ fn beside(object: &Object, name: &str) -> Key {
 }
 
 /// The values, as base64.
-async fn resolve(cluster: &Cluster, object: &Object, found: Option<&DynamicObject>) -> Result<Values, Error> {
+async fn resolve(
+    cluster: &Cluster,
+    object: &Object,
+    found: Option<&DynamicObject>,
+) -> Result<Values, Error> {
     let mut values = Values::new();
     for (name, datum) in &object.data {
         let value = match datum {
             Datum::Text(text) => Zeroizing::new(STANDARD.encode(text)),
             Datum::Given(value) => Zeroizing::new(STANDARD.encode(&*value.0)),
-            Datum::Generated { prefix, bytes } => match found.and_then(|found| stands(found, name)) {
+            Datum::Generated { prefix, bytes } => match found.and_then(|found| stands(found, name))
+            {
                 Some(value) => value,
                 None => draw(prefix, *bytes),
             },
@@ -215,10 +244,16 @@ fn stands(object: &DynamicObject, key: &str) -> Option<Zeroizing<String>> {
 fn same(object: &Object, values: &Values, found: &DynamicObject) -> bool {
     let there = found.data["data"].as_object();
     let equal = there.map_or(0, serde_json::Map::len) == values.len()
-        && values.iter().all(|(name, value)| found.data["data"][name].as_str() == Some(value.as_str()));
+        && values
+            .iter()
+            .all(|(name, value)| found.data["data"][name].as_str() == Some(value.as_str()));
     let owners = &object.manifest["metadata"]["ownerReferences"];
     let owned = owners.is_null() || *owners == json!(found.metadata.owner_references);
-    equal && owned && ["type", "immutable"].iter().all(|field| object.manifest[field].is_null() || object.manifest[field] == found.data[field])
+    equal
+        && owned
+        && ["type", "immutable"].iter().all(|field| {
+            object.manifest[field].is_null() || object.manifest[field] == found.data[field]
+        })
 }
 
 fn whole(object: &Object, values: &Values) -> Value {

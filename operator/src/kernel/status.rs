@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use catalyst_plan::readiness::{self, Spoken, Verdict};
-use catalyst_plan::{Key, Resource, names};
+use catalyst_plan::{Resource, names};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
@@ -72,7 +72,11 @@ pub(super) struct Hub<K: Primary> {
 impl<K: Primary> Hub<K> {
     /// A hub for the objects of a store.
     pub(super) fn new(store: &Arc<Store<K>>) -> Arc<Self> {
-        let hub = Arc::new(Self { store: Arc::clone(store), queue: Queue::default(), said: Mutex::default() });
+        let hub = Arc::new(Self {
+            store: Arc::clone(store),
+            queue: Queue::default(),
+            said: Mutex::default(),
+        });
         let weak = Arc::downgrade(&hub);
         store.listen(move |news| {
             if let (News::Changed(change), Some(hub)) = (news, weak.upgrade())
@@ -106,7 +110,12 @@ impl<K: Primary> Hub<K> {
     }
 
     /// Folds and writes one status. Returns when to try again, if so.
-    async fn write(&self, cluster: &Cluster, recorder: &Recorder, place: &Place) -> Option<Duration> {
+    async fn write(
+        &self,
+        cluster: &Cluster,
+        recorder: &Recorder,
+        place: &Place,
+    ) -> Option<Duration> {
         let primary = self.store.get(place)?;
         let meta = primary.meta();
         let fenced = meta.finalizers.iter().flatten().any(|finalizer| finalizer == names::FENCE);
@@ -118,7 +127,7 @@ impl<K: Primary> Hub<K> {
         let Some(status) = status.filter(|status| *status != standing) else { return wait };
 
         let resource = Resource::of::<K>();
-        let key = Key { resource: resource.clone(), namespace: place.namespace().map(Into::into), name: place.name.clone() };
+        let key = place.key(&resource);
         let mut manifest = json!({
             "apiVersion": resource.api_version(),
             "kind": resource.kind,
@@ -148,7 +157,9 @@ impl<K: Primary> Hub<K> {
     fn fold(&self, primary: &K, standing: &Value) -> (Option<Value>, Option<Duration>) {
         let meta = primary.meta();
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(said) = said.get(meta.uid.as_deref().unwrap_or_default()) else { return (None, None) };
+        let Some(said) = said.get(meta.uid.as_deref().unwrap_or_default()) else {
+            return (None, None);
+        };
         let waited = said.since.elapsed();
         let status = readiness::fold(&Spoken {
             kind: &K::kind(&()),
@@ -163,14 +174,29 @@ impl<K: Primary> Hub<K> {
     }
 
     /// An event, when what Ready says is news.
-    async fn announce(&self, cluster: &Cluster, recorder: &Recorder, primary: &K, before: &Value, after: &Value) {
+    async fn announce(
+        &self,
+        cluster: &Cluster,
+        recorder: &Recorder,
+        primary: &K,
+        before: &Value,
+        after: &Value,
+    ) {
         let Some(ready) = readiness::standing(after, "Ready") else { return };
         let old = readiness::standing(before, "Ready");
-        if old.is_some_and(|old| (old.reason, old.message) == (ready.reason.clone(), ready.message.clone())) || !cluster.gate().is_open() {
+        if old.is_some_and(|old| {
+            (old.reason, old.message) == (ready.reason.clone(), ready.message.clone())
+        }) || !cluster.gate().is_open()
+        {
             return;
         }
         let event = Event {
-            type_: if ready.status == "False" { EventType::Warning } else { EventType::Normal },
+            // What only waits is no warning yet.
+            type_: if readiness::standing(after, "Stalled").is_some() {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
             reason: ready.reason,
             note: Some(ready.message.chars().take(1000).collect()),
             action: "Reconcile".into(),
@@ -178,7 +204,9 @@ impl<K: Primary> Hub<K> {
         };
         match recorder.publish(&event, &primary.object_ref(&())).await {
             Ok(()) => cluster.metrics().wrote("Event", "create"),
-            Err(error) => tracing::debug!(code = code(&error), error = %error, "event can't be written"),
+            Err(error) => {
+                tracing::debug!(code = code(&error), error = %error, "event can't be written")
+            }
         }
     }
 
@@ -187,7 +215,8 @@ impl<K: Primary> Hub<K> {
         let mut counts = [("True", 0), ("False", 0), ("Unknown", 0)];
         for (_, object) in self.store.all() {
             let status = serde_json::to_value(&*object).unwrap_or_default();
-            let ready = readiness::standing(&status["status"], "Ready").map_or("Unknown".into(), |ready| ready.status);
+            let ready = readiness::standing(&status["status"], "Ready")
+                .map_or("Unknown".into(), |ready| ready.status);
             for (status, count) in &mut counts {
                 *count += usize::from(*status == ready);
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use catalyst_plan::{Live, names};
+use catalyst_plan::{Key, Live, Resource, names};
 use tokio::sync::watch;
 
 /// Where an object lies: its namespace, empty for cluster-scoped kinds, and its name.
@@ -20,6 +20,15 @@ impl Place {
     /// A place in a namespace; `None` for cluster-scoped kinds.
     pub fn new(namespace: Option<&str>, name: &str) -> Self {
         Self { namespace: namespace.unwrap_or_default().into(), name: name.into() }
+    }
+
+    /// The key of the object of a kind at this place.
+    pub fn key(&self, resource: &Resource) -> Key {
+        Key {
+            resource: resource.clone(),
+            namespace: self.namespace().map(Into::into),
+            name: self.name.clone(),
+        }
     }
 
     /// The namespace; `None` for cluster-scoped kinds.
@@ -102,7 +111,11 @@ impl<T> Objects<T> {
 impl<T> Default for Store<T> {
     fn default() -> Self {
         Self {
-            objects: RwLock::new(Objects { namespaces: BTreeMap::new(), uids: HashMap::new(), owners: HashMap::new() }),
+            objects: RwLock::new(Objects {
+                namespaces: BTreeMap::new(),
+                uids: HashMap::new(),
+                owners: HashMap::new(),
+            }),
             listeners: RwLock::default(),
             state: watch::Sender::new(State::Waiting),
         }
@@ -121,7 +134,9 @@ impl<T: Held> Store<T> {
         let old = {
             let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
             let known = objects.get(place);
-            if known.is_some_and(|known| known.uid() == new.uid() && known.version() >= new.version() && new.version() > 0) {
+            if known.is_some_and(|known| {
+                known.uid() == new.uid() && known.version() >= new.version() && new.version() > 0
+            }) {
                 return;
             }
             objects.insert(place, Arc::clone(&new))
@@ -208,7 +223,9 @@ impl<T> Store<T> {
             .namespaces
             .iter()
             .flat_map(|(namespace, names)| {
-                names.iter().map(|(name, object)| (Place { namespace: namespace.clone(), name: name.clone() }, Arc::clone(object)))
+                names.iter().map(|(name, object)| {
+                    (Place { namespace: namespace.clone(), name: name.clone() }, Arc::clone(object))
+                })
             })
             .collect()
     }
@@ -219,7 +236,9 @@ impl<T> Store<T> {
         let Some(names) = objects.namespaces.get(namespace) else { return Vec::new() };
         names
             .iter()
-            .map(|(name, object)| (Place { namespace: namespace.into(), name: name.clone() }, Arc::clone(object)))
+            .map(|(name, object)| {
+                (Place { namespace: namespace.into(), name: name.clone() }, Arc::clone(object))
+            })
             .collect()
     }
 
@@ -290,7 +309,10 @@ impl<T: Held> Objects<T> {
         if let Some(owner) = object.owner() {
             self.owners.entry(owner.into()).or_default().insert(place.clone());
         }
-        self.namespaces.entry(place.namespace.clone()).or_default().insert(place.name.clone(), object);
+        self.namespaces
+            .entry(place.namespace.clone())
+            .or_default()
+            .insert(place.name.clone(), object);
         old
     }
 

@@ -16,7 +16,8 @@ pub(super) async fn sweep(shared: Arc<Shared>) {
     let Some(cluster) = &shared.cluster else { return };
     loop {
         let store = shared.children.store(&resource());
-        let namespaces: BTreeSet<String> = store.all().into_iter().map(|(place, _)| place.namespace).collect();
+        let namespaces: BTreeSet<String> =
+            store.all().into_iter().map(|(place, _)| place.namespace).collect();
         let step = ROUND / u32::try_from(namespaces.len().max(1)).unwrap_or(u32::MAX);
         if namespaces.is_empty() {
             tokio::time::sleep(ROUND).await;

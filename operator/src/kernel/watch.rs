@@ -49,8 +49,13 @@ impl Pulse {
 
 /// Follows a typed kind into its store. An object that can't be read never stops the others: what was
 /// known of it stays, since forgetting it could open what it closed.
-pub(super) async fn follow<K>(api: Api<DeserializeGuard<K>>, config: watcher::Config, store: Arc<Store<K>>, pulse: Pulse, metrics: Metrics)
-where
+pub(super) async fn follow<K>(
+    api: Api<DeserializeGuard<K>>,
+    config: watcher::Config,
+    store: Arc<Store<K>>,
+    pulse: Pulse,
+    metrics: Metrics,
+) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let kind = K::kind(&()).to_string();
@@ -138,7 +143,6 @@ pub(super) fn live(object: &DynamicObject) -> Live {
         uid: metadata.uid.clone().unwrap_or_default(),
         resource_version: number(metadata.resource_version.as_deref()),
         labels: metadata.labels.clone().unwrap_or_default(),
-        annotations: metadata.annotations.clone().unwrap_or_default(),
         owners: metadata.owner_references.clone().unwrap_or_default(),
         deleting: metadata.deletion_timestamp.is_some(),
         content: content(&object.data),

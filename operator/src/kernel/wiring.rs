@@ -7,11 +7,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use catalyst_plan::{Invalid, Live, Plan, Resource, names};
+use kube::Client;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher;
-use kube::Client;
 use tokio::task::JoinSet;
 
 use super::apply::Children;
@@ -98,7 +98,11 @@ impl Cache<Child> {
     /// What stands in a namespace, by name.
     pub async fn standing(&self, namespace: &str) -> Vec<(String, Live)> {
         self.0.settled().await;
-        self.0.within(namespace).into_iter().map(|(place, child)| (place.name, child.0.clone())).collect()
+        self.0
+            .within(namespace)
+            .into_iter()
+            .map(|(place, child)| (place.name, child.0.clone()))
+            .collect()
     }
 }
 
@@ -191,7 +195,11 @@ impl View {
     /// The kinds whose first list is not complete.
     pub fn waiting(&self) -> Vec<String> {
         let watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.iter().filter(|watch| (watch.state)() == State::Waiting).map(|watch| watch.kind.clone()).collect()
+        watches
+            .iter()
+            .filter(|watch| (watch.state)() == State::Waiting)
+            .map(|watch| watch.kind.clone())
+            .collect()
     }
 
     /// Brings the figures up to date that are read, not counted.
@@ -233,7 +241,9 @@ impl Kernel {
     where
         K: Primary + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
-        self.typed(Some(namespace), watcher::Config::default(), |client| Api::namespaced(client, namespace))
+        self.typed(Some(namespace), watcher::Config::default(), |client| {
+            Api::namespaced(client, namespace)
+        })
     }
 
     /// The cache of one object, for a kind of which we may see no more.
@@ -252,7 +262,9 @@ impl Kernel {
         api: impl FnOnce(Client) -> Api<DeserializeGuard<K>>,
     ) -> Cache<K> {
         let id = (TypeId::of::<K>(), namespace.unwrap_or_default().to_string());
-        if let Some(store) = self.caches.get(&id).and_then(|store| Arc::clone(store).downcast::<Store<K>>().ok()) {
+        if let Some(store) =
+            self.caches.get(&id).and_then(|store| Arc::clone(store).downcast::<Store<K>>().ok())
+        {
             return Cache(store);
         }
         let store = Arc::new(Store::<K>::default());
@@ -289,7 +301,10 @@ impl Kernel {
         } else if self.watched.insert(resource.clone())
             && let Some(cluster) = &self.shared.cluster
         {
-            let config = watcher::Config { label_selector: only_ours.then(|| ours().label_selector).flatten(), ..Default::default() };
+            let config = watcher::Config {
+                label_selector: only_ours.then(|| ours().label_selector).flatten(),
+                ..Default::default()
+            };
             let pulse = self.watching(&resource.kind, &store);
             self.tasks.push(Box::pin(follow_children(
                 cluster.api(&resource, None),
@@ -321,11 +336,13 @@ impl Kernel {
         self.shared.statuses.add(&kind, Arc::clone(&hub) as Arc<dyn super::status::Listens>);
         let Some(cluster) = &self.shared.cluster else { return };
         let counted = Arc::clone(&hub);
-        self.view.counts.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(move |metrics| {
-            for (ready, count) in counted.count() {
-                metrics.counted(&kind, ready, count);
-            }
-        }));
+        self.view.counts.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(
+            move |metrics| {
+                for (ready, count) in counted.count() {
+                    metrics.counted(&kind, ready, count);
+                }
+            },
+        ));
         let reporter = Reporter { controller: names::CATALYST.into(), instance: None };
         let recorder = Recorder::new(cluster.client(), reporter);
         self.tasks.push(Box::pin(hub.run(Arc::clone(cluster), recorder)));
@@ -334,7 +351,12 @@ impl Kernel {
     /// Sees to it that a Secret with one random value under `key` stands, made once and never changed.
     pub fn draw_once(&mut self, namespace: &str, name: &str, concern: &'static str) {
         if let Some(cluster) = &self.shared.cluster {
-            self.tasks.push(Box::pin(secrets::draw_once(Arc::clone(cluster), namespace.into(), name.into(), concern)));
+            self.tasks.push(Box::pin(secrets::draw_once(
+                Arc::clone(cluster),
+                namespace.into(),
+                name.into(),
+                concern,
+            )));
         }
     }
 
@@ -343,15 +365,32 @@ impl Kernel {
         let primaries = Arc::clone(self.cache::<R::Kind>().store());
         let queue = Arc::new(Queue::default());
         let failures = Arc::<Mutex<HashMap<String, u32>>>::default();
-        let (all, line, cleared) = (Arc::clone(&primaries), Arc::clone(&queue), Arc::clone(&failures));
+        let (all, line, cleared) =
+            (Arc::clone(&primaries), Arc::clone(&queue), Arc::clone(&failures));
         primaries.listen(move |news| match news {
-            News::Changed(change) => line.add(change.place.clone()),
+            News::Changed(change) => {
+                if let (Some(old), None) = (change.old, change.new) {
+                    cleared
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .remove(Held::uid(&**old));
+                }
+                line.add(change.place.clone());
+            }
             News::Listed => {
                 cleared.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 all.all().into_iter().for_each(|(place, _)| line.add(place));
             }
         });
-        Wiring { kernel: self, reconcile, primaries, queue, failures, owned: Vec::new(), phantom: PhantomData }
+        Wiring {
+            kernel: self,
+            reconcile,
+            primaries,
+            queue,
+            failures,
+            owned: Vec::new(),
+            phantom: PhantomData,
+        }
     }
 
     /// The controllers, as `render` sees them.
@@ -391,7 +430,10 @@ pub struct Wiring<'k, R: Reconcile> {
 impl<R: Reconcile> Wiring<'_, R> {
     /// Wakes up for the primaries that `map` names when an object of another kind changes.
     #[must_use]
-    pub fn on<K: Primary>(self, map: impl Fn(&K, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static) -> Self {
+    pub fn on<K: Primary>(
+        self,
+        map: impl Fn(&K, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static,
+    ) -> Self {
         let store = Arc::clone(self.kernel.cache::<K>().store());
         self.listen(&store, move |_, object, primaries| map(object, primaries));
         self
@@ -399,14 +441,21 @@ impl<R: Reconcile> Wiring<'_, R> {
 
     /// As [`Wiring::on`], for a cache that does not hold all of its kind.
     #[must_use]
-    pub fn on_cached<K: Primary>(self, cache: &Cache<K>, map: impl Fn(&K, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static) -> Self {
+    pub fn on_cached<K: Primary>(
+        self,
+        cache: &Cache<K>,
+        map: impl Fn(&K, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static,
+    ) -> Self {
         self.listen(cache.store(), move |_, object, primaries| map(object, primaries));
         self
     }
 
     /// As [`Wiring::on`], for a kind of which only [`Live`] is kept.
     #[must_use]
-    pub fn on_child<C>(self, map: impl Fn(&Place, &Live, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static) -> Self
+    pub fn on_child<C>(
+        self,
+        map: impl Fn(&Place, &Live, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static,
+    ) -> Self
     where
         C: kube::Resource<DynamicType = ()>,
     {
@@ -421,12 +470,20 @@ impl<R: Reconcile> Wiring<'_, R> {
         self.kernel.children::<C>();
         self.owned.push(Resource::of::<C>());
         self.on_child::<C>(|_, live, primaries| {
-            let owners = live.owners.iter().map(|owner| owner.uid.as_str()).chain(live.label(names::OWNER_UID));
+            let owners = live
+                .owners
+                .iter()
+                .map(|owner| owner.uid.as_str())
+                .chain(live.label(names::OWNER_UID));
             owners.filter_map(|uid| primaries.find(uid)).collect()
         })
     }
 
-    fn listen<T: Held>(&self, store: &Arc<Store<T>>, map: impl Fn(&Place, &T, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static) {
+    fn listen<T: Held>(
+        &self,
+        store: &Arc<Store<T>>,
+        map: impl Fn(&Place, &T, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static,
+    ) {
         let (primaries, queue) = (Arc::clone(&self.primaries), Arc::clone(&self.queue));
         store.listen(move |news| match news {
             News::Changed(change) => {

@@ -1,1 +1,41 @@
-//! x
+//! The product as users meet it: a real control plane, the operator's two processes beside it, and somebody who applies
+//! files, breaks things and looks at what comes of it.
+//!
+//! A file of `tests/` has one installation, as a Region is a singleton, in a `static` [`Stage`]. A test whose objects
+//! have names of their own shares it; one that stops the operator, or counts what it writes, has it alone:
+//!
+//! ```no_run
+//! static STAGE: catalyst_e2e::Stage = catalyst_e2e::Stage::new();
+//!
+//! // #[test]
+//! fn a_project_is_ready() {
+//!     let stage = STAGE.shared();
+//!     stage.apply("{apiVersion: cra.diagrid.io/v1beta1, kind: Project, metadata: {name: shop}}");
+//!     stage.ready("Project", None, "shop");
+//! }
+//! ```
+
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "only tests call this, and a test ends by panicking with what it saw"
+)]
+
+mod audit;
+mod binary;
+mod cluster;
+mod installation;
+mod normal;
+mod process;
+mod stage;
+mod status;
+mod wait;
+
+pub use audit::{Mark, Request};
+pub use cluster::{Cluster, FOREIGN, Refused, documents};
+pub use installation::{AGENT, Installation, SECRETS};
+pub use normal::{normal, state};
+pub use process::Operator;
+pub use stage::Stage;
+pub use status::{condition, is_ready, says};
+pub use wait::until;

@@ -44,23 +44,12 @@ impl Cluster {
         let control_plane = ControlPlane::start(&options).expect("a control plane");
         let user = |user: &str, groups: &[&str]| {
             let name = user.rsplit(':').next().unwrap_or(user);
-            control_plane
-                .kubeconfig_for(name, user, groups)
-                .expect("a kubeconfig")
+            control_plane.kubeconfig_for(name, user, groups).expect("a kubeconfig")
         };
-        let groups = [
-            "system:serviceaccounts",
-            "system:serviceaccounts:catalyst-system",
-        ];
+        let groups = ["system:serviceaccounts", "system:serviceaccounts:catalyst-system"];
         let cluster = Self {
-            agent: user(
-                "system:serviceaccount:catalyst-system:catalyst-agent",
-                &groups,
-            ),
-            secrets: user(
-                "system:serviceaccount:catalyst-system:catalyst-secrets",
-                &groups,
-            ),
+            agent: user("system:serviceaccount:catalyst-system:catalyst-agent", &groups),
+            secrets: user("system:serviceaccount:catalyst-system:catalyst-secrets", &groups),
             tenant: user("tina", &[]),
             control_plane,
         };
@@ -98,37 +87,22 @@ impl Cluster {
     }
 
     fn user<'a>(&'a self, kubeconfig: &'a Path) -> User<'a> {
-        User {
-            cluster: self,
-            kubeconfig,
-        }
+        User { cluster: self, kubeconfig }
     }
 
     /// Binds the role `admin` in a namespace to the tenant.
     fn invite(&self, namespace: &str) {
         let tenant = "rolebinding tenant --clusterrole=admin --user=tina";
-        allowed(
-            self.admin()
-                .kubectl(&format!("create {tenant} -n {namespace}")),
-        );
-        until_may(
-            self.tenant(),
-            &format!("create deployments.apps -n {namespace}"),
-        );
+        allowed(self.admin().kubectl(&format!("create {tenant} -n {namespace}")));
+        until_may(self.tenant(), &format!("create deployments.apps -n {namespace}"));
     }
 
     /// Makes `prj-<name>` the way the agent does, fenced, and invites the tenant.
     fn project(&self, name: &str) -> String {
         let namespace = format!("prj-{name}");
         allowed(self.agent().apply(&project_namespace(name)));
-        allowed(
-            self.agent()
-                .apply(&binding(&namespace, "catalyst-project", "catalyst-agent")),
-        );
-        until_may(
-            self.agent(),
-            &format!("patch networkpolicies -n {namespace}"),
-        );
+        allowed(self.agent().apply(&binding(&namespace, "catalyst-project", "catalyst-agent")));
+        until_may(self.agent(), &format!("patch networkpolicies -n {namespace}"));
         allowed(self.agent().apply(&fence(name)));
         self.invite(&namespace);
         namespace
@@ -148,10 +122,7 @@ impl User<'_> {
         let mut arguments = vec!["--kubeconfig", &*kubeconfig];
         arguments.extend(words.split_whitespace());
         let input = input.to_string();
-        self.cluster
-            .control_plane
-            .kubectl_with(&arguments, &input)
-            .expect("a kubectl that runs")
+        self.cluster.control_plane.kubectl_with(&arguments, &input).expect("a kubectl that runs")
     }
 
     fn kubectl(self, words: &str) -> Output {
@@ -161,10 +132,7 @@ impl User<'_> {
     /// Applies on the server's side, as the operator does.
     fn apply(self, manifest: &Value) -> Output {
         let manager = "--field-manager=test.cra.diagrid.io";
-        self.run(
-            &format!("apply --server-side --force-conflicts {manager} -f -"),
-            manifest,
-        )
+        self.run(&format!("apply --server-side --force-conflicts {manager} -f -"), manifest)
     }
 
     fn create(self, manifest: &Value) -> Output {
@@ -173,10 +141,7 @@ impl User<'_> {
 
     /// Merges a patch into an object, named as kubectl does: `<kind>/<name> -n <namespace>`.
     fn merge(self, object: &str, patch: &Value) -> Output {
-        self.run(
-            &format!("patch {object} --type=merge --patch-file=/dev/stdin"),
-            patch,
-        )
+        self.run(&format!("patch {object} --type=merge --patch-file=/dev/stdin"), patch)
     }
 
     fn label(self, object: &str, label: &str) -> Output {
@@ -188,9 +153,7 @@ impl User<'_> {
     }
 
     fn may(self, what: &str) -> bool {
-        self.kubectl(&format!("auth can-i --quiet {what}"))
-            .status
-            .success()
+        self.kubectl(&format!("auth can-i --quiet {what}")).status.success()
     }
 }
 
@@ -204,11 +167,7 @@ fn until_may(user: User<'_>, what: &str) {
 fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "not within {} s: {what}",
-            PATIENCE.as_secs()
-        );
+        assert!(start.elapsed() < PATIENCE, "not within {} s: {what}", PATIENCE.as_secs());
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -222,27 +181,16 @@ fn allowed(output: Output) -> String {
 /// Refused, and for this reason: part of a policy's message, or [`NO_ROLE`].
 #[track_caller]
 fn refused(output: &Output, reason: &str) {
-    assert!(
-        !output.status.success(),
-        "was to be refused, as {reason}: {output:?}"
-    );
-    assert!(
-        output.stderr.contains(reason),
-        "was to be refused, as {reason}: {output:?}"
-    );
+    assert!(!output.status.success(), "was to be refused, as {reason}: {output:?}");
+    assert!(output.stderr.contains(reason), "was to be refused, as {reason}: {output:?}");
 }
 
 fn repository(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../..")
-        .join(path)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
 fn policies(file: &str) -> String {
-    repository("policies")
-        .join(file)
-        .to_string_lossy()
-        .into_owned()
+    repository("policies").join(file).to_string_lossy().into_owned()
 }
 
 /// Puts the fields of the second value into the first, at any depth.
@@ -320,10 +268,7 @@ fn network_policy(namespace: &str, name: &str) -> Value {
 /// The NetworkPolicy of ours in every project.
 fn fence(project: &str) -> Value {
     let ours = json!({"cra.diagrid.io/project": project, "cra.diagrid.io/owner-uid": "3f8e"});
-    with(
-        network_policy(&format!("prj-{project}"), "default-deny"),
-        &labels(&ours),
-    )
+    with(network_policy(&format!("prj-{project}"), "default-deny"), &labels(&ours))
 }
 
 fn secret(namespace: &str, name: &str) -> Value {
@@ -340,10 +285,7 @@ fn pod(more: &Value) -> Value {
     let container = json!({"name": "app", "image": "app", "securityContext": security});
     let security = json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}});
     let spec = json!({"containers": [container], "securityContext": security});
-    with(
-        json!({"metadata": {"labels": {"app": "app"}}, "spec": spec}),
-        more,
-    )
+    with(json!({"metadata": {"labels": {"app": "app"}}, "spec": spec}), more)
 }
 
 /// How many kinds run pods, the pod itself included.
@@ -352,10 +294,7 @@ const WORKLOADS: usize = 8;
 /// One of each kind that runs pods, called `name`, with this in its pods.
 fn workloads(namespace: &str, name: &str, more: &Value) -> Value {
     let template = pod(more);
-    let once = with(
-        template.clone(),
-        &json!({"spec": {"restartPolicy": "Never"}}),
-    );
+    let once = with(template.clone(), &json!({"spec": {"restartPolicy": "Never"}}));
     let job = json!({"template": once});
     let cron_job = json!({"schedule": "0 0 1 1 *", "jobTemplate": {"spec": job}});
     let controller = json!({"selector": {"app": "app"}, "template": template});
@@ -364,21 +303,14 @@ fn workloads(namespace: &str, name: &str, more: &Value) -> Value {
         ("apps/v1", "Deployment", spec.clone()),
         ("apps/v1", "ReplicaSet", spec.clone()),
         ("apps/v1", "DaemonSet", spec.clone()),
-        (
-            "apps/v1",
-            "StatefulSet",
-            with(spec, &json!({"serviceName": "app"})),
-        ),
+        ("apps/v1", "StatefulSet", with(spec, &json!({"serviceName": "app"}))),
         ("v1", "ReplicationController", controller),
         ("batch/v1", "Job", job),
         ("batch/v1", "CronJob", cron_job),
     ];
     let mut items = vec![with(object("v1", "Pod", namespace, name), &pod(more))];
     for (version, kind, spec) in kinds {
-        items.push(with(
-            object(version, kind, namespace, name),
-            &json!({"spec": spec}),
-        ));
+        items.push(with(object(version, kind, namespace, name), &json!({"spec": spec})));
     }
     json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
@@ -393,43 +325,28 @@ fn sentry_token() -> Value {
 fn delete_whole(namespace: &str) {
     allowed(CLUSTER.admin().delete(&format!("namespace/{namespace}")));
     let find = format!("get namespace/{namespace} --ignore-not-found -o name");
-    until(&format!("{namespace} is gone"), || {
-        allowed(CLUSTER.admin().kubectl(&find)).is_empty()
-    });
+    until(&format!("{namespace} is gone"), || allowed(CLUSTER.admin().kubectl(&find)).is_empty());
 }
 
 #[test]
 fn the_server_has_no_complaint_about_a_policy() {
     let mut policies = Value::Null;
     until("the policies are type-checked", || {
-        let found = allowed(
-            CLUSTER
-                .admin()
-                .kubectl("get validatingadmissionpolicies -o json"),
-        );
+        let found = allowed(CLUSTER.admin().kubectl("get validatingadmissionpolicies -o json"));
         policies = serde_json::from_str::<Value>(&found).expect("JSON")["items"].take();
         let policies = policies.as_array().expect("a list");
-        policies.len() == 8
-            && policies
-                .iter()
-                .all(|it| it["status"].get("typeChecking").is_some())
+        policies.len() == 8 && policies.iter().all(|it| it["status"].get("typeChecking").is_some())
     });
     for policy in policies.as_array().expect("a list") {
         let warnings = &policy["status"]["typeChecking"]["expressionWarnings"];
-        assert!(
-            warnings.is_null(),
-            "{}: {warnings}",
-            policy["metadata"]["name"]
-        );
+        assert!(warnings.is_null(), "{}: {warnings}", policy["metadata"]["name"]);
     }
 }
 
 #[test]
 fn applying_the_files_again_changes_nothing() {
     for file in ["accounts.yaml", "roles.yaml", "admission"] {
-        let output = CLUSTER
-            .admin()
-            .kubectl(&format!("apply -f {}", policies(file)));
+        let output = CLUSTER.admin().kubectl(&format!("apply -f {}", policies(file)));
         for line in allowed(output).lines() {
             assert!(line.ends_with(" unchanged"), "{line}");
         }
@@ -468,19 +385,9 @@ fn the_secrets_account_reads_the_regions_secrets_and_no_others() {
 
     // It writes one there, by an apply: its URL holds the name, so roles restrict the create too.
     allowed(secrets.apply(&secret("catalyst-secrets", "fingerprint-key")));
-    refused(
-        &secrets.apply(&secret("catalyst-secrets", "shop.database")),
-        NO_ROLE,
-    );
-    refused(
-        &secrets.delete("secret/fingerprint-key -n catalyst-secrets"),
-        NO_ROLE,
-    );
-    for what in [
-        "create namespaces",
-        "create rolebindings",
-        "patch projects.cra.diagrid.io",
-    ] {
+    refused(&secrets.apply(&secret("catalyst-secrets", "shop.database")), NO_ROLE);
+    refused(&secrets.delete("secret/fingerprint-key -n catalyst-secrets"), NO_ROLE);
+    for what in ["create namespaces", "create rolebindings", "patch projects.cra.diagrid.io"] {
         assert!(!secrets.may(what), "{what}");
     }
 }
@@ -497,10 +404,7 @@ fn each_account_holds_its_own_lease() {
         refused(&user.apply(&lease(other)), NO_ROLE);
         let list = "get leases -n catalyst-system --field-selector";
         allowed(user.kubectl(&format!("{list} metadata.name={own}")));
-        refused(
-            &user.kubectl(&format!("{list} metadata.name={other}")),
-            NO_ROLE,
-        );
+        refused(&user.kubectl(&format!("{list} metadata.name={other}")), NO_ROLE);
     }
 }
 
@@ -508,47 +412,28 @@ fn each_account_holds_its_own_lease() {
 fn the_agent_makes_a_project_and_all_in_it() {
     let (agent, secrets) = (CLUSTER.agent(), CLUSTER.secrets());
     let namespace = CLUSTER.project("made");
-    allowed(agent.apply(&binding(
-        &namespace,
-        "catalyst-project-secrets",
-        "catalyst-secrets",
-    )));
+    allowed(agent.apply(&binding(&namespace, "catalyst-project-secrets", "catalyst-secrets")));
     until_may(secrets, &format!("patch secrets -n {namespace}"));
 
     let quota = json!({"spec": {"hard": {"pods": "10"}}});
-    allowed(agent.apply(&with(
-        object("v1", "ResourceQuota", &namespace, "project"),
-        &quota,
-    )));
+    allowed(agent.apply(&with(object("v1", "ResourceQuota", &namespace, "project"), &quota)));
     allowed(agent.apply(&object("v1", "ServiceAccount", &namespace, "orders-dapr")));
     allowed(agent.apply(&secret(&namespace, "orders-dapr")));
     allowed(secrets.apply(&secret(&namespace, "database")));
-    for object in [
-        "resourcequota/project",
-        "serviceaccount/orders-dapr",
-        "secret/orders-dapr",
-    ] {
+    for object in ["resourcequota/project", "serviceaccount/orders-dapr", "secret/orders-dapr"] {
         allowed(agent.delete(&format!("{object} -n {namespace}")));
     }
     allowed(secrets.delete(&format!("secret/database -n {namespace}")));
-    allowed(agent.delete(&format!(
-        "rolebinding/catalyst-project-secrets -n {namespace}"
-    )));
+    allowed(agent.delete(&format!("rolebinding/catalyst-project-secrets -n {namespace}")));
 
     let find = "get project made -o jsonpath={.metadata.finalizers}";
     allowed(CLUSTER.admin().create(&project("made")));
-    allowed(agent.apply(&with(
-        project("made"),
-        &finalizers(&["cra.diagrid.io/fence"]),
-    )));
+    allowed(agent.apply(&with(project("made"), &finalizers(&["cra.diagrid.io/fence"]))));
     assert_eq!(allowed(agent.kubectl(find)), r#"["cra.diagrid.io/fence"]"#);
     allowed(agent.apply(&project("made")));
     assert_eq!(allowed(agent.kubectl(find)), "");
 
-    let status = with(
-        project("made"),
-        &json!({"status": {"namespace": namespace}}),
-    );
+    let status = with(project("made"), &json!({"status": {"namespace": namespace}}));
     allowed(agent.run("apply --server-side --subresource=status -f -", &status));
     let event = json!({
         "action": "Apply",
@@ -558,10 +443,7 @@ fn the_agent_makes_a_project_and_all_in_it() {
         "reportingInstance": "agent-0",
         "type": "Normal",
     });
-    allowed(agent.apply(&with(
-        object("events.k8s.io/v1", "Event", "default", "made.1"),
-        &event,
-    )));
+    allowed(agent.apply(&with(object("events.k8s.io/v1", "Event", "default", "made.1"), &event)));
 }
 
 #[test]
@@ -569,39 +451,18 @@ fn the_agent_writes_no_other_namespace_and_no_weaker_one() {
     let agent = CLUSTER.agent();
     let level = |level: &str| json!({"pod-security.kubernetes.io/enforce": level});
     let old = json!({"pod-security.kubernetes.io/enforce-version": "v1.30"});
-    refused(
-        &agent.apply(&namespace("elsewhere", &level("restricted"))),
-        NAMESPACES,
-    );
+    refused(&agent.apply(&namespace("elsewhere", &level("restricted"))), NAMESPACES);
     refused(&agent.label("namespace/kube-system", "a=b"), NAMESPACES);
-    refused(
-        &agent.apply(&namespace("prj-weak", &level("privileged"))),
-        LEVEL,
-    );
+    refused(&agent.apply(&namespace("prj-weak", &level("privileged"))), LEVEL);
     refused(&agent.apply(&namespace("prj-weak", &json!({}))), LEVEL);
-    refused(
-        &agent.apply(&namespace("prj-weak", &with(level("restricted"), &old))),
-        VERSION,
-    );
+    refused(&agent.apply(&namespace("prj-weak", &with(level("restricted"), &old))), VERSION);
 
     allowed(agent.apply(&namespace("prj-strong", &level("restricted"))));
     let strong = "namespace/prj-strong";
-    refused(
-        &agent.apply(&namespace("prj-strong", &level("baseline"))),
-        LEVEL,
-    );
-    refused(
-        &agent.label(strong, "pod-security.kubernetes.io/enforce=privileged"),
-        LEVEL,
-    );
-    refused(
-        &agent.label(strong, "pod-security.kubernetes.io/enforce-"),
-        LEVEL,
-    );
-    refused(
-        &agent.label(strong, "pod-security.kubernetes.io/enforce-version=v1.30"),
-        VERSION,
-    );
+    refused(&agent.apply(&namespace("prj-strong", &level("baseline"))), LEVEL);
+    refused(&agent.label(strong, "pod-security.kubernetes.io/enforce=privileged"), LEVEL);
+    refused(&agent.label(strong, "pod-security.kubernetes.io/enforce-"), LEVEL);
+    refused(&agent.label(strong, "pod-security.kubernetes.io/enforce-version=v1.30"), VERSION);
     refused(&agent.delete(strong), NO_ROLE);
 
     // One of somebody else's has what its owner chose: the agent leaves that, or asks for more.
@@ -609,14 +470,8 @@ fn the_agent_writes_no_other_namespace_and_no_weaker_one() {
     allowed(CLUSTER.admin().create(&namespace("prj-taken", &theirs)));
     let taken = "namespace/prj-taken";
     allowed(agent.label(taken, "cra.diagrid.io/project=taken"));
-    refused(
-        &agent.label(taken, "pod-security.kubernetes.io/enforce=privileged"),
-        LEVEL,
-    );
-    refused(
-        &agent.label(taken, "pod-security.kubernetes.io/enforce-version=v1.24"),
-        VERSION,
-    );
+    refused(&agent.label(taken, "pod-security.kubernetes.io/enforce=privileged"), LEVEL);
+    refused(&agent.label(taken, "pod-security.kubernetes.io/enforce-version=v1.24"), VERSION);
     allowed(agent.label(taken, "pod-security.kubernetes.io/enforce=restricted"));
     allowed(agent.label(taken, "pod-security.kubernetes.io/enforce-version=latest"));
 }
@@ -631,10 +486,7 @@ fn the_agent_binds_nothing_but_its_roles_to_their_holders() {
 
     let crossed = binding(namespace, "catalyst-project-secrets", "catalyst-agent");
     refused(&agent.apply(&crossed), HOLDERS);
-    refused(
-        &agent.apply(&binding(namespace, "catalyst-project", "catalyst-secrets")),
-        HOLDERS,
-    );
+    refused(&agent.apply(&binding(namespace, "catalyst-project", "catalyst-secrets")), HOLDERS);
     let double = json!({"subjects": [account("default", "catalyst-agent")]});
     refused(&agent.apply(&with(own(namespace), &double)), HOLDERS);
     let company = account("catalyst-system", "catalyst-agent");
@@ -642,16 +494,10 @@ fn the_agent_binds_nothing_but_its_roles_to_their_holders() {
     refused(&agent.apply(&with(own(namespace), &company)), HOLDERS);
 
     // As far as roles go, it could hand on the rights that it holds itself.
-    refused(
-        &agent.apply(&binding(namespace, "catalyst-agent", "catalyst-agent")),
-        ROLES,
-    );
+    refused(&agent.apply(&binding(namespace, "catalyst-agent", "catalyst-agent")), ROLES);
     let everything = binding(namespace, "cluster-admin", "catalyst-agent");
     refused(&agent.apply(&everything), "not currently held");
-    refused(
-        &agent.delete(&format!("rolebinding/tenant -n {namespace}")),
-        ROLES,
-    );
+    refused(&agent.delete(&format!("rolebinding/tenant -n {namespace}")), ROLES);
 
     // What somebody added to a binding of ours keeps it neither from being mended nor from going.
     allowed(admin.apply(&with(own(namespace), &company)));
@@ -695,10 +541,7 @@ fn the_operator_makes_no_secret_that_would_be_filled_with_a_token() {
         "type": "kubernetes.io/service-account-token",
     });
     let token = with(secret(&namespace, "token"), &token);
-    refused(
-        &CLUSTER.agent().apply(&token),
-        "only Secrets of type Opaque",
-    );
+    refused(&CLUSTER.agent().apply(&token), "only Secrets of type Opaque");
     allowed(CLUSTER.tenant().apply(&token));
 }
 
@@ -706,20 +549,11 @@ fn the_operator_makes_no_secret_that_would_be_filled_with_a_token() {
 fn a_tenant_writes_no_network_policy() {
     let tenant = CLUSTER.tenant();
     let namespace = CLUSTER.project("walled");
-    refused(
-        &tenant.create(&network_policy(&namespace, "allow-all")),
-        FENCE,
-    );
-    refused(
-        &tenant.apply(&network_policy(&namespace, "allow-all")),
-        FENCE,
-    );
+    refused(&tenant.create(&network_policy(&namespace, "allow-all")), FENCE);
+    refused(&tenant.apply(&network_policy(&namespace, "allow-all")), FENCE);
 
     let ours = &format!("networkpolicy/default-deny -n {namespace}");
-    refused(
-        &tenant.merge(ours, &json!({"spec": {"egress": [{}]}})),
-        FENCE,
-    );
+    refused(&tenant.merge(ours, &json!({"spec": {"egress": [{}]}})), FENCE);
     refused(&tenant.label(ours, "cra.diagrid.io/owner-uid-"), FENCE);
     refused(&tenant.label(ours, "note=mine"), FENCE);
     refused(&tenant.delete(ours), FENCE);
@@ -732,48 +566,28 @@ fn a_tenant_writes_no_network_policy() {
 fn a_tenant_writes_nothing_that_carries_our_labels() {
     let (agent, tenant) = (CLUSTER.agent(), CLUSTER.tenant());
     let namespace = CLUSTER.project("marked");
-    let (own, own_pod) = (
-        format!("configmap/own -n {namespace}"),
-        format!("pod/own -n {namespace}"),
-    );
+    let (own, own_pod) =
+        (format!("configmap/own -n {namespace}"), format!("pod/own -n {namespace}"));
     allowed(tenant.create(&config_map(&namespace, "own")));
-    allowed(tenant.create(&with(
-        object("v1", "Pod", &namespace, "own"),
-        &pod(&json!({})),
-    )));
+    allowed(tenant.create(&with(object("v1", "Pod", &namespace, "own"), &pod(&json!({})))));
 
-    for (name, value) in [
-        ("project", "marked"),
-        ("controller", "network"),
-        ("owner-uid", "3f8e"),
-        ("app", "orders"),
-    ] {
+    for (name, value) in
+        [("project", "marked"), ("controller", "network"), ("owner-uid", "3f8e"), ("app", "orders")]
+    {
         let label = format!("cra.diagrid.io/{name}");
         refused(&tenant.label(&own, &format!("{label}={value}")), MARKED);
-        refused(
-            &tenant.label(&own_pod, &format!("{label}={value}")),
-            "Catalyst",
-        );
+        refused(&tenant.label(&own_pod, &format!("{label}={value}")), "Catalyst");
         let marked = labels(&json!({label.as_str(): value}));
-        refused(
-            &tenant.create(&with(config_map(&namespace, "new"), &marked)),
-            MARKED,
-        );
+        refused(&tenant.create(&with(config_map(&namespace, "new"), &marked)), MARKED);
 
         allowed(agent.apply(&with(secret(&namespace, name), &marked)));
         let ours = &format!("secret/{name} -n {namespace}");
         refused(&tenant.label(ours, &format!("{label}-")), MARKED);
-        refused(
-            &tenant.merge(ours, &json!({"stringData": {"key": "mine"}})),
-            MARKED,
-        );
+        refused(&tenant.merge(ours, &json!({"stringData": {"key": "mine"}})), MARKED);
         refused(&tenant.delete(ours), MARKED);
     }
     // The operator's way in is one of them, and an admin may delete RoleBindings.
-    refused(
-        &tenant.delete(&format!("rolebinding/catalyst-project -n {namespace}")),
-        MARKED,
-    );
+    refused(&tenant.delete(&format!("rolebinding/catalyst-project -n {namespace}")), MARKED);
     allowed(tenant.label(&own, "note=mine"));
     allowed(tenant.delete(&own));
     allowed(tenant.delete(&own_pod));
@@ -784,24 +598,13 @@ fn a_tenant_runs_nothing_as_somebody_elses_app() {
     let tenant = CLUSTER.tenant();
     let namespace = CLUSTER.project("posed");
     for (posing, reason) in [
-        (
-            annotation("dapr.io/app-id"),
-            "annotation dapr.io/app-id would give",
-        ),
-        (
-            annotation("dapr.io/config"),
-            "annotation dapr.io/config would give",
-        ),
+        (annotation("dapr.io/app-id"), "annotation dapr.io/app-id would give"),
+        (annotation("dapr.io/config"), "annotation dapr.io/config would give"),
         (sentry_token(), "volume identity holds a token for Sentry"),
     ] {
         let output = tenant.create(&workloads(&namespace, "posing", &posing));
         refused(&output, reason);
-        assert_eq!(
-            output.stderr.matches(reason).count(),
-            WORKLOADS,
-            "{}",
-            output.stderr
-        );
+        assert_eq!(output.stderr.matches(reason).count(), WORKLOADS, "{}", output.stderr);
     }
     let app = labels(&json!({"cra.diagrid.io/app": "orders"}));
     let output = tenant.create(&workloads(&namespace, "posing", &app));
@@ -813,44 +616,26 @@ fn a_tenant_runs_nothing_as_somebody_elses_app() {
     assert_eq!(allowed(tenant.kubectl(&found)), "", "nothing was made");
 
     // Its own run, and stay its own when they change.
-    allowed(tenant.create(&workloads(
-        &namespace,
-        "own",
-        &annotation("example.com/app-id"),
-    )));
+    allowed(tenant.create(&workloads(&namespace, "own", &annotation("example.com/app-id"))));
     let replicas = "-o jsonpath={.status.replicas}";
     let replicas = format!("get replicaset/own -n {namespace} {replicas}");
-    until("the controller made a pod", || {
-        allowed(tenant.kubectl(&replicas)) == "1"
-    });
+    until("the controller made a pod", || allowed(tenant.kubectl(&replicas)) == "1");
     let app_id = annotation("dapr.io/app-id");
     for (object, patch) in [
         ("pod", app_id.clone()),
         ("deployment", json!({"spec": {"template": app_id}})),
-        (
-            "cronjob",
-            json!({"spec": {"jobTemplate": {"spec": {"template": app_id}}}}),
-        ),
+        ("cronjob", json!({"spec": {"jobTemplate": {"spec": {"template": app_id}}}})),
     ] {
         let own = format!("{object}/own -n {namespace}");
-        refused(
-            &tenant.merge(&own, &patch),
-            "annotation dapr.io/app-id would give",
-        );
+        refused(&tenant.merge(&own, &patch), "annotation dapr.io/app-id would give");
         allowed(tenant.merge(&own, &annotation("note")));
     }
     allowed(tenant.kubectl(&format!("scale deployment/own -n {namespace} --replicas=2")));
     allowed(tenant.delete(&format!("deployment/own -n {namespace}")));
 
     let token = format!("create token default -n {namespace} --audience");
-    refused(
-        &tenant.kubectl(&format!("{token} {SENTRY}")),
-        "a token for Sentry",
-    );
-    refused(
-        &tenant.kubectl(&format!("{token} dapr.io/sentry")),
-        "a token for Sentry",
-    );
+    refused(&tenant.kubectl(&format!("{token} {SENTRY}")), "a token for Sentry");
+    refused(&tenant.kubectl(&format!("{token} dapr.io/sentry")), "a token for Sentry");
     allowed(tenant.kubectl(&format!("{token} vault")));
 }
 
@@ -862,27 +647,17 @@ fn a_cluster_administrator_and_kubernetes_itself_may_do_all_of_it() {
     let ours = format!("networkpolicy/default-deny -n {namespace}");
     allowed(admin.label(&ours, "cra.diagrid.io/owner-uid-"));
     allowed(admin.delete(&ours));
-    allowed(admin.kubectl(&format!(
-        "create token default -n {namespace} --audience {SENTRY}"
-    )));
+    allowed(admin.kubectl(&format!("create token default -n {namespace} --audience {SENTRY}")));
 
     // An app's server: controllers make its ReplicaSet and its pods.
     let server = json!({"cra.diagrid.io/app": "orders", "cra.diagrid.io/project": "free"});
-    let server = with(
-        with(labels(&server), &annotation("dapr.io/app-id")),
-        &sentry_token(),
-    );
+    let server = with(with(labels(&server), &annotation("dapr.io/app-id")), &sentry_token());
     let selector = json!({"matchLabels": {"cra.diagrid.io/app": "orders"}});
     let spec = json!({"spec": {"selector": selector, "template": pod(&server)}});
     let deployment = object("apps/v1", "Deployment", &namespace, "orders-dapr");
     allowed(admin.create(&with(deployment, &spec)));
     let find = format!("get pods -n {namespace} -l cra.diagrid.io/app=orders -o name");
-    let pods = || {
-        allowed(admin.kubectl(&find))
-            .lines()
-            .map(String::from)
-            .collect::<Vec<_>>()
-    };
+    let pods = || allowed(admin.kubectl(&find)).lines().map(String::from).collect::<Vec<_>>();
     until("the server has a pod", || pods().len() == 1);
 
     // This Deployment has no label of ours, but its Scale says which pods it counts.
@@ -898,13 +673,8 @@ fn a_cluster_administrator_and_kubernetes_itself_may_do_all_of_it() {
     let role = format!("-n {namespace} debug");
     let verbs = "--verb=get,patch --resource=pods,pods/ephemeralcontainers";
     allowed(admin.kubectl(&format!("create role {role} {verbs}")));
-    allowed(admin.kubectl(&format!(
-        "create rolebinding {role} --role=debug --user=tina"
-    )));
-    until_may(
-        tenant,
-        &format!("patch pods --subresource=ephemeralcontainers -n {namespace}"),
-    );
+    allowed(admin.kubectl(&format!("create rolebinding {role} --role=debug --user=tina")));
+    until_may(tenant, &format!("patch pods --subresource=ephemeralcontainers -n {namespace}"));
     let security = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
     let container = json!({"name": "spy", "image": "spy", "securityContext": security});
     let spy = json!({"spec": {"ephemeralContainers": [container]}});
@@ -921,10 +691,7 @@ fn what_an_app_owned_goes_with_it() {
     let (admin, agent) = (CLUSTER.admin(), CLUSTER.agent());
     let namespace = CLUSTER.project("owned");
     let (version, kind) = ("cra.diagrid.io/v1beta1", "AppIdentity");
-    let app = with(
-        object(version, kind, &namespace, "orders"),
-        &json!({"spec": {}}),
-    );
+    let app = with(object(version, kind, &namespace, "orders"), &json!({"spec": {}}));
     allowed(admin.create(&app));
     let app = format!("appidentity/orders -n {namespace}");
     let uid = allowed(agent.kubectl(&format!("get {app} -o jsonpath={{.metadata.uid}}")));
@@ -969,18 +736,12 @@ fn the_project_label_names_the_namespace_it_is_in() {
     let belongs = "belongs to namespace prj-shop";
     refused(&admin.create(&namespace("shop", &shop)), belongs);
     refused(&admin.create(&namespace("prj-blog", &shop)), belongs);
-    refused(
-        &admin.label("namespace/default", "cra.diagrid.io/project=shop"),
-        belongs,
-    );
+    refused(&admin.label("namespace/default", "cra.diagrid.io/project=shop"), belongs);
     allowed(admin.create(&namespace("prj-shop", &shop)));
     allowed(admin.label("namespace/prj-shop", "cra.diagrid.io/project-"));
 
     let place = CLUSTER.project("named");
-    refused(
-        &admin.create(&with(config_map(&place, "wrong"), &labels(&shop))),
-        belongs,
-    );
+    refused(&admin.create(&with(config_map(&place, "wrong"), &labels(&shop))), belongs);
     refused(&agent.apply(&with(fence("named"), &labels(&shop))), belongs);
     let named = json!({"cra.diagrid.io/project": "named"});
     allowed(admin.create(&with(config_map(&place, "right"), &labels(&named))));
@@ -996,10 +757,7 @@ fn elsewhere_a_tenant_is_as_free_as_ever() {
     allowed(tenant.delete("networkpolicy/allow-all -n team"));
     let marked = json!({"cra.diagrid.io/app": "orders", "cra.diagrid.io/owner-uid": "3f8e"});
     allowed(tenant.create(&with(config_map("team", "own"), &labels(&marked))));
-    let server = with(
-        with(labels(&marked), &annotation("dapr.io/app-id")),
-        &sentry_token(),
-    );
+    let server = with(with(labels(&marked), &annotation("dapr.io/app-id")), &sentry_token());
     allowed(tenant.create(&workloads("team", "own", &server)));
     allowed(tenant.kubectl(&format!("create token default -n team --audience {SENTRY}")));
 }

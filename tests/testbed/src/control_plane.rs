@@ -46,20 +46,11 @@ impl ControlPlane {
         let kubernetes = Kubernetes::build()?;
         let _progress = Progress::of(format!("starting Kubernetes {}", kubernetes.version));
         let (directory, [etcd, etcd_peer, api_server]) = Directory::create()?;
-        let ports = Ports {
-            etcd,
-            etcd_peer,
-            api_server,
-        };
+        let ports = Ports { etcd, etcd_peer, api_server };
 
         let keys = Authority::create(directory.path().join("keys"))?;
         keys.token_keys()?;
-        keys.certify(
-            "kube-apiserver",
-            "kube-apiserver",
-            &[],
-            &flags::API_SERVER_NAMES,
-        )?;
+        keys.certify("kube-apiserver", "kube-apiserver", &[], &flags::API_SERVER_NAMES)?;
         keys.certify("front-proxy-client", "front-proxy-client", &[], &[])?;
         let policy = flags::audit_policy(options).to_string();
         write(&directory.path().join("audit-policy.json"), &policy)?;
@@ -147,10 +138,7 @@ impl ControlPlane {
     pub fn audit_events(&self) -> Result<Vec<serde_json::Value>> {
         let path = self.audit_log();
         let text = fs::read_to_string(&path).doing("reading", &path)?;
-        Ok(text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect())
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
     /// Runs a program that can't outlive this control plane, nor this process. It writes to `log/<name>.log`.
@@ -202,10 +190,7 @@ impl ControlPlane {
     /// When the folder can't be marked.
     pub fn keep(self) -> Result<PathBuf> {
         self.directory.keep()?;
-        let parts = self
-            .parts
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
+        let parts = self.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Forgotten, or its drop ends the processes.
         std::mem::forget(parts);
         Ok(self.admin)
@@ -226,8 +211,7 @@ impl ControlPlane {
     }
 
     fn part(&self, name: &str, flags: &[String]) -> Result<Process> {
-        self.directory
-            .spawn(name, Command::new(self.kubernetes.part(name)).args(flags))
+        self.directory.spawn(name, Command::new(self.kubernetes.part(name)).args(flags))
     }
 
     fn run_api_server(&self) -> Result<()> {
@@ -235,8 +219,7 @@ impl ControlPlane {
         let audit = self.audit_log();
         if audit.exists() {
             let file = OpenOptions::new().append(true).open(&audit);
-            file.and_then(|mut file| file.write_all(b"\n"))
-                .doing("writing", &audit)?;
+            file.and_then(|mut file| file.write_all(b"\n")).doing("writing", &audit)?;
         }
         let flags = flags::api_server(self.keys.folder(), self.data_dir(), self.ports);
         let process = self.part("kube-apiserver", &flags)?;
@@ -262,8 +245,7 @@ impl ControlPlane {
             apply.extend([OsStr::new("--filename"), path.as_os_str()]);
         }
         self.kubectl(&apply)?.success()?;
-        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all"])?
-            .success()?;
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all"])?.success()?;
         Ok(())
     }
 
@@ -276,11 +258,7 @@ impl ControlPlane {
             }
             let answer = self.kubectl(&["get", "--raw", path])?;
             let answers = answer.status.success();
-            Ok(if answers {
-                Ok(())
-            } else {
-                Err(answer.stderr.trim().to_owned())
-            })
+            Ok(if answers { Ok(()) } else { Err(answer.stderr.trim().to_owned()) })
         })
     }
 }

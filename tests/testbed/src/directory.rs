@@ -47,17 +47,11 @@ impl Directory {
             .map(|count| clusters.join(format!("{owner}-{count}")));
         // Process ids are reused, and a cluster that is kept may have had this one.
         let path = names.find(|path| !path.exists()).unwrap_or_default();
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .doing("making", &path)?;
+        DirBuilder::new().mode(0o700).create(&path).doing("making", &path)?;
         let start = started(owner).unwrap_or_default();
         write(&path.join("owner"), &format!("{owner} {start}\n"))?;
         write(&path.join("processes"), "")?;
-        let mut directory = Self {
-            path,
-            janitor: None,
-        };
+        let mut directory = Self { path, janitor: None };
         directory.janitor = Some(janitor(&directory.path)?);
         let ports = ports::claim(&clusters, &directory.path)?;
         fs::create_dir(directory.logs()).doing("making", directory.logs())?;
@@ -80,10 +74,7 @@ impl Directory {
         let errors = output.try_clone().doing("opening", &log)?;
 
         let mut guard = Command::new("sh");
-        guard
-            .args(["-c", GUARD, "sh"])
-            .arg(command.get_program())
-            .args(command.get_args());
+        guard.args(["-c", GUARD, "sh"]).arg(command.get_program()).args(command.get_args());
         for (variable, value) in command.get_envs() {
             match value {
                 Some(value) => guard.env(variable, value),
@@ -94,23 +85,12 @@ impl Directory {
             guard.current_dir(folder);
         }
         // A group of its own: Ctrl-C in the terminal is for the owner, which then ends this.
-        guard
-            .stdin(Stdio::piped())
-            .stdout(output)
-            .stderr(errors)
-            .process_group(0);
+        guard.stdin(Stdio::piped()).stdout(output).stderr(errors).process_group(0);
         let mut child = guard.spawn().doing("running", "sh")?;
 
         let record = self.path.join("processes");
-        let line = format!(
-            "{} {} {name}\n",
-            child.id(),
-            started(child.id()).unwrap_or_default()
-        );
-        let mut file = OpenOptions::new()
-            .append(true)
-            .open(&record)
-            .doing("opening", &record)?;
+        let line = format!("{} {} {name}\n", child.id(), started(child.id()).unwrap_or_default());
+        let mut file = OpenOptions::new().append(true).open(&record).doing("opening", &record)?;
         file.write_all(line.as_bytes()).doing("writing", &record)?;
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(b"go\n").doing("starting", name)?;
@@ -123,12 +103,9 @@ impl Directory {
         write(&self.path.join("kept"), "")?;
         if let Some(mut janitor) = self.janitor.take() {
             if let Some(mut pipe) = janitor.stdin.take() {
-                pipe.write_all(KEEP.as_bytes())
-                    .doing("writing to the janitor of", &self.path)?;
+                pipe.write_all(KEEP.as_bytes()).doing("writing to the janitor of", &self.path)?;
             }
-            janitor
-                .wait()
-                .doing("waiting for the janitor of", &self.path)?;
+            janitor.wait().doing("waiting for the janitor of", &self.path)?;
         }
         Ok(std::mem::take(&mut self.path))
     }
@@ -137,10 +114,7 @@ impl Directory {
     pub(crate) fn kept() -> Result<Vec<PathBuf>> {
         let clusters = cache::folder("clusters")?;
         sweep(&clusters)?;
-        Ok(all(&clusters)?
-            .into_iter()
-            .filter(|path| path.join("kept").exists())
-            .collect())
+        Ok(all(&clusters)?.into_iter().filter(|path| path.join("kept").exists()).collect())
     }
 }
 
@@ -188,11 +162,7 @@ fn sweep(clusters: &Path) -> Result<()> {
     let stale: Vec<PathBuf> = all(clusters)?
         .into_iter()
         .filter(|path| {
-            let record = if path.join("kept").exists() {
-                "processes"
-            } else {
-                "owner"
-            };
+            let record = if path.join("kept").exists() { "processes" } else { "owner" };
             !any_runs(&path.join(record))
         })
         .collect();
@@ -208,8 +178,7 @@ fn any_runs(record: &Path) -> bool {
     text.lines().any(|line| {
         let mut words = line.split(' ');
         let pid = words.next().and_then(|word| word.parse().ok());
-        pid.and_then(started)
-            .is_some_and(|start| words.next() == Some(&start))
+        pid.and_then(started).is_some_and(|start| words.next() == Some(&start))
     })
 }
 
@@ -227,14 +196,8 @@ pub(crate) fn all(clusters: &Path) -> Result<Vec<PathBuf>> {
 /// Writes a file that only this user can read: half of them are keys.
 pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    let file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .doing("writing", path)
+    let file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).doing("writing", path)
 }
 
 #[cfg(test)]
@@ -250,11 +213,7 @@ mod tests {
     }
 
     fn sleeper() -> Child {
-        Command::new("sleep")
-            .arg("60")
-            .process_group(0)
-            .spawn()
-            .unwrap()
+        Command::new("sleep").arg("60").process_group(0).spawn().unwrap()
     }
 
     #[test]
@@ -263,10 +222,7 @@ mod tests {
         let path = recorded("own", child.id(), &started(child.id()).unwrap());
         remove(&path).unwrap();
         assert!(!path.exists());
-        assert!(
-            child.wait().unwrap().code().is_none(),
-            "ended by itself, not by a signal"
-        );
+        assert!(child.wait().unwrap().code().is_none(), "ended by itself, not by a signal");
     }
 
     #[test]

@@ -122,11 +122,7 @@ pub(crate) trait Doing<T> {
 
 impl<T> Doing<T> for io::Result<T> {
     fn doing(self, doing: &'static str, path: impl AsRef<Path>) -> Result<T> {
-        self.map_err(|source| Error::Io {
-            doing,
-            path: path.as_ref().to_owned(),
-            source,
-        })
+        self.map_err(|source| Error::Io { doing, path: path.as_ref().to_owned(), source })
     }
 }
 

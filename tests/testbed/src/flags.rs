@@ -56,19 +56,13 @@ pub(crate) fn api_server(keys: &Path, directory: &Path, ports: Ports) -> Vec<Str
         .set("client-ca-file", key("ca.crt"))
         .set("tls-cert-file", key("kube-apiserver.crt"))
         .set("tls-private-key-file", key("kube-apiserver.key"))
-        .set(
-            "service-account-issuer",
-            "https://kubernetes.default.svc.cluster.local",
-        )
+        .set("service-account-issuer", "https://kubernetes.default.svc.cluster.local")
         .set("service-account-key-file", key("tokens.pub"))
         .set("service-account-signing-key-file", key("tokens.key"))
         .set("authorization-mode", "Node,RBAC")
         .set("enable-admission-plugins", "NodeRestriction")
         .set("allow-privileged", true)
-        .set(
-            "audit-policy-file",
-            directory.join("audit-policy.json").display(),
-        )
+        .set("audit-policy-file", directory.join("audit-policy.json").display())
         .set("audit-log-path", audit_log(directory).display())
         // One authority signs users and the aggregator's own certificate: only this name is a proxy.
         .set("requestheader-client-ca-file", key("ca.crt"))

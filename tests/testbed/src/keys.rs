@@ -26,14 +26,9 @@ impl Authority {
         fs::create_dir(&folder).doing("making", &folder)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "testbed");
+        params.distinguished_name.push(DnType::CommonName, "testbed");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
 
         let key = KeyPair::generate()?;
         write(&folder.join("ca.crt"), &params.self_signed(&key)?.pem())?;
@@ -59,32 +54,21 @@ impl Authority {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, user);
         // rcgen keeps one value per kind of attribute, and has two names for this kind.
-        let kinds = [
-            DnType::OrganizationName,
-            DnType::CustomDnType(ORGANIZATION.to_vec()),
-        ];
+        let kinds = [DnType::OrganizationName, DnType::CustomDnType(ORGANIZATION.to_vec())];
         if groups.len() > kinds.len() {
-            return Err(Error::Groups {
-                user: user.to_owned(),
-                count: groups.len(),
-            });
+            return Err(Error::Groups { user: user.to_owned(), count: groups.len() });
         }
         for (kind, group) in kinds.into_iter().zip(groups) {
             params.distinguished_name.push(kind, *group);
         }
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ClientAuth,
-            ExtendedKeyUsagePurpose::ServerAuth,
-        ];
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
 
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
         write(&self.folder.join(format!("{name}.crt")), &certificate.pem())?;
-        write(
-            &self.folder.join(format!("{name}.key")),
-            &key.serialize_pem(),
-        )
+        write(&self.folder.join(format!("{name}.key")), &key.serialize_pem())
     }
 
     /// The key pair that service account tokens are signed and checked with.

@@ -30,11 +30,7 @@ impl Output {
             return Ok(self.stdout);
         }
         let stderr = self.stderr.trim().to_owned();
-        Err(Error::Kubectl {
-            arguments: self.arguments,
-            status: self.status,
-            stderr,
-        })
+        Err(Error::Kubectl { arguments: self.arguments, status: self.status, stderr })
     }
 }
 
@@ -71,10 +67,7 @@ pub(crate) fn run(
         child.wait_with_output()
     });
     let output = output.doing("running", kubectl)?;
-    let arguments: Vec<_> = arguments
-        .iter()
-        .map(|word| word.as_ref().to_string_lossy())
-        .collect();
+    let arguments: Vec<_> = arguments.iter().map(|word| word.as_ref().to_string_lossy()).collect();
     Ok(Output {
         status: output.status,
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

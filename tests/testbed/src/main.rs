@@ -62,10 +62,7 @@ fn up(options: &Options, keep: bool) -> Result<(), Box<dyn Error>> {
     let kubernetes = Kubernetes::build()?;
     let cluster = ControlPlane::start(options)?;
     let seconds = since.elapsed().as_secs_f32();
-    say(&format!(
-        "Kubernetes {} is up after {seconds:.1} s",
-        kubernetes.version
-    ));
+    say(&format!("Kubernetes {} is up after {seconds:.1} s", kubernetes.version));
     let (config, bin) = (cluster.kubeconfig().display(), kubernetes.bin.display());
     // In one piece: who reads only the first line and closes the pipe is no reason to fail.
     let exports = format!("KUBECONFIG={config}\nPATH={bin}:$PATH\n");
@@ -98,10 +95,7 @@ fn build() -> Result<(), Box<dyn Error>> {
     let since = Instant::now();
     let Kubernetes { version, bin } = Kubernetes::build()?;
     let seconds = since.elapsed().as_secs_f32();
-    say(&format!(
-        "Kubernetes {version}: {} ({seconds:.1} s)",
-        bin.display()
-    ));
+    say(&format!("Kubernetes {version}: {} ({seconds:.1} s)", bin.display()));
     Ok(())
 }
 

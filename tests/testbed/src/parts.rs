@@ -14,11 +14,7 @@ pub(crate) struct Parts {
 impl Parts {
     /// Fails with the log of the first part that ended by itself, beginning with the one that the others need.
     pub(crate) fn check(&mut self) -> Result<()> {
-        let Self {
-            controller_manager,
-            api_server,
-            etcd,
-        } = self;
+        let Self { controller_manager, api_server, etcd } = self;
         let mut parts = [etcd, api_server, controller_manager].into_iter().flatten();
         parts.try_for_each(Process::must_run)
     }

@@ -13,12 +13,7 @@ use crate::error::{Doing, Error, Result, tail};
 use crate::progress::Progress;
 
 /// The parts that `tests/peers/kubernetes/main.go` knows, which it tells apart by the name it is called by.
-const PARTS: [&str; 4] = [
-    "etcd",
-    "kube-apiserver",
-    "kube-controller-manager",
-    "kubectl",
-];
+const PARTS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
 
 /// A built Kubernetes.
 #[derive(Debug, Clone)]
@@ -53,8 +48,7 @@ impl Kubernetes {
         let lock = File::create(&lock).doing("making", &lock)?;
         {
             let _progress = Progress::of(format!("waiting for another build of {title}"));
-            lock.lock()
-                .doing("locking", folder.join("kubernetes.lock"))?;
+            lock.lock().doing("locking", folder.join("kubernetes.lock"))?;
         }
         if !bin.exists() {
             remove_partial(&folder)?;
@@ -83,23 +77,15 @@ pub fn dapr_crds() -> Result<Vec<PathBuf>> {
     let module = module("dapr");
     let peer = format!("Dapr {}", pinned(&module, "github.com/dapr/dapr")?);
     let _progress = Progress::of(format!("fetching {peer}"));
-    let output = go(
-        &module,
-        &["mod", "download", "-json", "github.com/dapr/dapr"],
-    )
-    .output()
-    .map_err(|error| no_go(error, &peer))?;
+    let output = go(&module, &["mod", "download", "-json", "github.com/dapr/dapr"])
+        .output()
+        .map_err(|error| no_go(error, &peer))?;
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
     let (true, Some(source)) = (output.status.success(), answer["Dir"].as_str()) else {
         let reason = answer["Error"].as_str().unwrap_or_default();
         let output = format!("{reason}{}", String::from_utf8_lossy(&output.stderr));
         let command = "go mod download github.com/dapr/dapr";
-        return Err(Error::Go {
-            peer,
-            module,
-            command,
-            output,
-        });
+        return Err(Error::Go { peer, module, command, output });
     };
 
     let folder = Path::new(source).join("charts/dapr/crds");
@@ -113,9 +99,7 @@ pub fn dapr_crds() -> Result<Vec<PathBuf>> {
 
 /// A Go module below `tests/peers`.
 fn module(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .with_file_name("peers")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("peers").join(name)
 }
 
 /// The version of a dependency as `go.mod` requires it, without the `v`.
@@ -124,21 +108,14 @@ fn pinned(module: &Path, dependency: &str) -> Result<String> {
     let text = fs::read_to_string(&path).doing("reading", &path)?;
     let version = text.lines().find_map(|line| {
         let mut words = line.trim().trim_start_matches("require ").split(' ');
-        (words.next() == Some(dependency))
-            .then(|| words.next())
-            .flatten()
+        (words.next() == Some(dependency)).then(|| words.next()).flatten()
     });
-    Ok(version
-        .unwrap_or("of an unknown version")
-        .trim_start_matches('v')
-        .to_owned())
+    Ok(version.unwrap_or("of an unknown version").trim_start_matches('v').to_owned())
 }
 
 /// Names a build by all that decides what comes out: the toolchain, the pins, the sources.
 fn key(module: &Path, peer: &str) -> Result<String> {
-    let go = go(module, &["env", "GOVERSION"])
-        .output()
-        .map_err(|error| no_go(error, peer))?;
+    let go = go(module, &["env", "GOVERSION"]).output().map_err(|error| no_go(error, peer))?;
     let mut sources = vec![module.join("go.mod"), module.join("go.sum")];
     for entry in fs::read_dir(module).doing("reading", module)? {
         let path = entry.doing("reading", module)?.path();
@@ -158,11 +135,7 @@ fn key(module: &Path, peer: &str) -> Result<String> {
         hash.update(format!("{name} {}\n", text.len()));
         hash.update(text);
     }
-    Ok(hash
-        .finalize()
-        .iter()
-        .take(8)
-        .fold(String::new(), |key, byte| format!("{key}{byte:02x}")))
+    Ok(hash.finalize().iter().take(8).fold(String::new(), |key, byte| format!("{key}{byte:02x}")))
 }
 
 /// Removes what builds left that failed or were killed. The caller holds the lock.
@@ -179,12 +152,7 @@ fn remove_partial(folder: &Path) -> Result<()> {
 fn compile(module: &Path, title: &str, version: &str, folder: &Path) -> Result<()> {
     let failed = |output| {
         let (peer, module) = (title.to_owned(), module.to_owned());
-        Err(Error::Go {
-            peer,
-            module,
-            command: "go build .",
-            output,
-        })
+        Err(Error::Go { peer, module, command: "go build .", output })
     };
     let _progress = Progress::of(format!("building {title}, the first time takes 5 minutes"));
     fs::create_dir_all(folder).doing("making", folder)?;
@@ -194,26 +162,16 @@ fn compile(module: &Path, title: &str, version: &str, folder: &Path) -> Result<(
     // What `kubectl version` and the agent's feature checks see: a plain build calls itself v0.0.0.
     let number: Vec<&str> = version.split('.').collect();
     let [major, minor, ..] = number[..] else {
-        return failed(format!(
-            "go.mod requires k8s.io/kubernetes {version}, which is no version"
-        ));
+        return failed(format!("go.mod requires k8s.io/kubernetes {version}, which is no version"));
     };
     let name = "k8s.io/component-base/version.git";
     let linker =
         format!("-s -w -X {name}Version=v{version} -X {name}Major={major} -X {name}Minor={minor}");
 
     let target = folder.join("kubernetes");
-    let mut command = go(
-        module,
-        &["build", "-trimpath", "-buildvcs=false", "-ldflags"],
-    );
+    let mut command = go(module, &["build", "-trimpath", "-buildvcs=false", "-ldflags"]);
     let status = command
-        .args([
-            OsString::from(linker),
-            "-o".into(),
-            target.into(),
-            ".".into(),
-        ])
+        .args([OsString::from(linker), "-o".into(), target.into(), ".".into()])
         // A static binary, which also goes into images.
         .env("CGO_ENABLED", "0")
         .stdout(Stdio::null())
@@ -231,23 +189,14 @@ fn compile(module: &Path, title: &str, version: &str, folder: &Path) -> Result<(
 
 fn go(module: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("go");
-    command
-        .args(arguments)
-        .current_dir(module)
-        .stdin(Stdio::null());
+    command.args(arguments).current_dir(module).stdin(Stdio::null());
     command
 }
 
 fn no_go(source: std::io::Error, peer: &str) -> Error {
     if source.kind() == std::io::ErrorKind::NotFound {
-        Error::NoGo {
-            peer: peer.to_owned(),
-        }
+        Error::NoGo { peer: peer.to_owned() }
     } else {
-        Error::Io {
-            doing: "running",
-            path: "go".into(),
-            source,
-        }
+        Error::Io { doing: "running", path: "go".into(), source }
     }
 }

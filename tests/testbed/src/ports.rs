@@ -19,11 +19,7 @@ pub(crate) fn claim<const N: usize>(clusters: &Path, mine: &Path) -> Result<[u16
     let mut taken = Vec::new();
     for folder in all(clusters)? {
         let ports = fs::read_to_string(folder.join("ports")).unwrap_or_default();
-        taken.extend(
-            ports
-                .split_whitespace()
-                .filter_map(|port| port.parse::<u16>().ok()),
-        );
+        taken.extend(ports.split_whitespace().filter_map(|port| port.parse::<u16>().ok()));
     }
     // Other users' records can't be read: beginning elsewhere, two starts at once rarely meet.
     let first = RANGE.start + u16::try_from(std::process::id() % 1_000).unwrap_or(0) * 10;
@@ -33,10 +29,7 @@ pub(crate) fn claim<const N: usize>(clusters: &Path, mine: &Path) -> Result<[u16
     for port in &mut ports {
         *port = free.next().ok_or(Error::NoPort { range: RANGE })?;
     }
-    write(
-        &mine.join("ports"),
-        &ports.map(|port| port.to_string()).join(" "),
-    )?;
+    write(&mine.join("ports"), &ports.map(|port| port.to_string()).join(" "))?;
     Ok(ports)
 }
 

@@ -18,11 +18,7 @@ pub struct Process {
 
 impl Process {
     pub(crate) fn new(name: &str, child: Child, log: PathBuf) -> Self {
-        Self {
-            name: name.to_owned(),
-            child,
-            log,
-        }
+        Self { name: name.to_owned(), child, log }
     }
 
     /// Its process id.
@@ -90,11 +86,7 @@ impl Process {
             .output()
             .and_then(|output| {
                 let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                if output.status.success() {
-                    Ok(())
-                } else {
-                    Err(std::io::Error::other(reason))
-                }
+                if output.status.success() { Ok(()) } else { Err(std::io::Error::other(reason)) }
             });
         sent.doing("signalling", &self.name)
     }
@@ -103,11 +95,9 @@ impl Process {
     pub(crate) fn must_run(&mut self) -> Result<()> {
         match self.ended()? {
             None => Ok(()),
-            Some(status) => Err(Error::Ended {
-                part: self.name.clone(),
-                status,
-                log: tail(&self.log),
-            }),
+            Some(status) => {
+                Err(Error::Ended { part: self.name.clone(), status, log: tail(&self.log) })
+            }
         }
     }
 }

@@ -35,18 +35,12 @@ impl Progress {
                 begun = true;
             }
             if begun && stderr().is_terminal() {
-                say(&format!(
-                    "\r{step} ... {:.1} s\n",
-                    since.elapsed().as_secs_f32()
-                ));
+                say(&format!("\r{step} ... {:.1} s\n", since.elapsed().as_secs_f32()));
             } else if begun {
                 say(&format!(" {:.1} s\n", since.elapsed().as_secs_f32()));
             }
         });
-        Self {
-            over: Some(over),
-            printer: Some(printer),
-        }
+        Self { over: Some(over), printer: Some(printer) }
     }
 }
 

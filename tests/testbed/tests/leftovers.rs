@@ -10,31 +10,17 @@ use catalyst_testbed::{ControlPlane, Options};
 
 fn testbed(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_testbed"));
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
     command
 }
 
 /// Runs `testbed up` until it says where the cluster is: the process, and the cluster's folder.
 fn up(command: &mut Command) -> (Child, PathBuf) {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("testbed runs");
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("testbed runs");
     let stdout = child.stdout.take().expect("a pipe");
-    let line = BufReader::new(stdout)
-        .lines()
-        .next()
-        .expect("a line")
-        .expect("in UTF-8");
+    let line = BufReader::new(stdout).lines().next().expect("a line").expect("in UTF-8");
     let kubeconfig = line.strip_prefix("KUBECONFIG=").expect("a KUBECONFIG line");
-    let folder = Path::new(kubeconfig)
-        .ancestors()
-        .nth(2)
-        .expect("a folder")
-        .to_owned();
+    let folder = Path::new(kubeconfig).ancestors().nth(2).expect("a folder").to_owned();
     assert!(running(&folder).len() >= 3, "{:?}", running(&folder));
     (child, folder)
 }
@@ -72,16 +58,10 @@ fn is_gone(folder: &Path) {
 fn a_test_that_ends_leaves_nothing() {
     let cluster = ControlPlane::start(&Options::default()).unwrap();
     let folder = cluster.data_dir().to_owned();
-    let agent = cluster
-        .spawn("agent", Command::new("sleep").arg("1000"))
-        .unwrap();
+    let agent = cluster.spawn("agent", Command::new("sleep").arg("1000")).unwrap();
     let agent = PathBuf::from(format!("/proc/{}/exe", agent.id()));
     drop(cluster);
-    assert!(
-        !folder.exists() && running(&folder).is_empty(),
-        "{:?}",
-        running(&folder)
-    );
+    assert!(!folder.exists() && running(&folder).is_empty(), "{:?}", running(&folder));
     assert!(!agent.exists(), "a program that was spawned still runs");
 }
 
@@ -97,22 +77,13 @@ fn a_test_that_is_killed_leaves_nothing() {
 fn what_is_left_when_the_janitor_is_killed_too_goes_with_the_next_start() {
     let (mut child, folder) = up(&mut testbed(&["up"]));
     let all = running(&folder);
-    let (janitor, _) = all
-        .iter()
-        .find(|(_, command)| command.contains("testbed-janitor"))
-        .unwrap();
-    let killed = Command::new("sh")
-        .args(["-c", &format!("kill -KILL {janitor}")])
-        .status();
+    let (janitor, _) = all.iter().find(|(_, command)| command.contains("testbed-janitor")).unwrap();
+    let killed = Command::new("sh").args(["-c", &format!("kill -KILL {janitor}")]).status();
     assert!(killed.unwrap().success());
     child.kill().unwrap();
     child.wait().unwrap();
     std::thread::sleep(Duration::from_millis(500));
-    assert!(
-        folder.exists(),
-        "something else removed {}",
-        folder.display()
-    );
+    assert!(folder.exists(), "something else removed {}", folder.display());
 
     drop(ControlPlane::start(&Options::default()).unwrap());
     is_gone(&folder);
@@ -122,12 +93,7 @@ fn what_is_left_when_the_janitor_is_killed_too_goes_with_the_next_start() {
 fn what_is_kept_outlives_its_command_and_the_next_start_until_it_is_stopped() {
     // A cache of its own: `down` stops what is kept, and someone may keep one while the tests run.
     let cache = std::env::temp_dir().join(format!("testbed-kept-{}", std::process::id()));
-    let peers = catalyst_testbed::Kubernetes::build()
-        .unwrap()
-        .bin
-        .parent()
-        .unwrap()
-        .to_owned();
+    let peers = catalyst_testbed::Kubernetes::build().unwrap().bin.parent().unwrap().to_owned();
     fs::create_dir_all(cache.join("catalyst")).unwrap();
     std::os::unix::fs::symlink(peers, cache.join("catalyst/peers")).unwrap();
 
@@ -136,19 +102,9 @@ fn what_is_kept_outlives_its_command_and_the_next_start_until_it_is_stopped() {
     let (mut next, _) = up(testbed(&["up"]).env("XDG_CACHE_HOME", &cache));
     next.kill().unwrap();
     next.wait().unwrap();
-    assert!(
-        folder.exists() && running(&folder).len() == 3,
-        "{:?}",
-        running(&folder)
-    );
+    assert!(folder.exists() && running(&folder).len() == 3, "{:?}", running(&folder));
 
-    assert!(
-        testbed(&["down"])
-            .env("XDG_CACHE_HOME", &cache)
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(testbed(&["down"]).env("XDG_CACHE_HOME", &cache).status().unwrap().success());
     is_gone(&folder);
     fs::remove_dir_all(cache).unwrap();
 }

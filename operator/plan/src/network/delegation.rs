@@ -77,11 +77,7 @@ impl<'a> Delegation<'a> {
                  open; leave it out"
             ));
         }
-        let Platform {
-            bounds,
-            base: Blocks { nets, closed },
-            ..
-        } = self.platform;
+        let Platform { bounds, base: Blocks { nets, closed }, .. } = self.platform;
         if cidr::contains(&bounds.cidrs, net) {
             return Ok(());
         }
@@ -133,18 +129,10 @@ impl<'a> Delegation<'a> {
 
 /// Whether a Project lets a namespace in, by an entry that counts.
 fn names(project: &Project, namespace: &str, platform: &Platform) -> bool {
-    let ingress = project
-        .spec
-        .network
-        .as_ref()
-        .and_then(|network| network.ingress.as_ref());
-    let rules = ingress
-        .map(|ingress| ingress.allowed.as_slice())
-        .unwrap_or_default();
+    let ingress = project.spec.network.as_ref().and_then(|network| network.ingress.as_ref());
+    let rules = ingress.map(|ingress| ingress.allowed.as_slice()).unwrap_or_default();
     // Most Projects name nobody: then there is nothing to read.
-    rules
-        .iter()
-        .any(|rule| rule.namespaces.iter().any(|name| name == namespace))
+    rules.iter().any(|rule| rule.namespaces.iter().any(|name| name == namespace))
         && Reader::new(&platform.families)
             .allowed("spec.network.ingress.allowed", rules)
             .iter()

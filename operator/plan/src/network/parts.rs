@@ -34,20 +34,14 @@ pub(super) fn all_but(base: IpNet, blocks: &[IpNet]) -> Option<NetworkPolicyPeer
     let within = blocks.iter().filter(|net| base.contains(*net));
     let except: Vec<_> = within.map(ToString::to_string).collect();
     Some(NetworkPolicyPeer {
-        ip_block: Some(IPBlock {
-            cidr: base.to_string(),
-            except: some(except),
-        }),
+        ip_block: Some(IPBlock { cidr: base.to_string(), except: some(except) }),
         ..NetworkPolicyPeer::default()
     })
 }
 
 pub(super) fn block(net: &IpNet) -> NetworkPolicyPeer {
     NetworkPolicyPeer {
-        ip_block: Some(IPBlock {
-            cidr: net.to_string(),
-            except: None,
-        }),
+        ip_block: Some(IPBlock { cidr: net.to_string(), except: None }),
         ..NetworkPolicyPeer::default()
     }
 }
@@ -112,10 +106,7 @@ pub(super) fn egress(
     to: Vec<NetworkPolicyPeer>,
     ports: Vec<NetworkPolicyPort>,
 ) -> Option<NetworkPolicyEgressRule> {
-    some(to).map(|to| NetworkPolicyEgressRule {
-        to: Some(to),
-        ports: some(ports),
-    })
+    some(to).map(|to| NetworkPolicyEgressRule { to: Some(to), ports: some(ports) })
 }
 
 /// A rule from these peers; `None` where there is none, since a rule without peers means everywhere.
@@ -123,10 +114,7 @@ pub(super) fn ingress(
     from: Vec<NetworkPolicyPeer>,
     ports: Vec<NetworkPolicyPort>,
 ) -> Option<NetworkPolicyIngressRule> {
-    some(from).map(|from| NetworkPolicyIngressRule {
-        from: Some(from),
-        ports: some(ports),
-    })
+    some(from).map(|from| NetworkPolicyIngressRule { from: Some(from), ports: some(ports) })
 }
 
 /// A policy for the directions that are given, be it without a rule.

@@ -117,9 +117,7 @@ impl Rules {
         let delegated = egress.delegated.as_ref();
         let bounds = delegated.map(|d| reader.delegated(&format!("{path}.delegated"), d));
         reader.reason = "InvalidIngress";
-        let from = ingress
-            .map(|ingress| ingress.allowed.as_slice())
-            .unwrap_or_default();
+        let from = ingress.map(|ingress| ingress.allowed.as_slice()).unwrap_or_default();
         let ingress = reader.allowed("spec.network.ingress.allowed", from);
         let unplaced =
             |rules: Vec<(String, Allow)>| rules.into_iter().map(|(_, rule)| rule).collect();
@@ -144,9 +142,7 @@ fn region(network: &RegionNetwork, reader: &mut Reader) -> OfRegion {
     let egress = network.egress.clone().unwrap_or_default();
     let mut rules = Rules::read(&egress, network.ingress.as_ref(), reader);
     if egress.blocked.is_none() {
-        let shipped = cidr::default_blocked()
-            .into_iter()
-            .flat_map(|group| group.nets);
+        let shipped = cidr::default_blocked().into_iter().flat_map(|group| group.nets);
         rules.base.nets = cidr::aggregate(shipped);
     }
     reader.reason = "InvalidNetwork";
@@ -183,10 +179,7 @@ fn resolvers(mut dns: Dns, reader: &mut Reader) -> Resolvers {
     let namespace = dns.namespace.get_or_insert_with(|| "kube-system".into());
     reader.namespace("spec.network.dns.namespace", namespace);
     reader.labels("spec.network.dns.podLabels", &dns.pod_labels);
-    Resolvers {
-        pods: (reader.problems.len() == before).then_some(dns),
-        addresses,
-    }
+    Resolvers { pods: (reader.problems.len() == before).then_some(dns), addresses }
 }
 
 /// The families that the cluster serves: both where the Region says nothing.

@@ -20,13 +20,7 @@ use crate::names::{APP, DAPR_NAMESPACE};
 pub(super) const DEFAULT_DENY: &str = "default-deny";
 
 pub(super) fn default_deny(namespace: &str) -> NetworkPolicy {
-    policy(
-        namespace,
-        DEFAULT_DENY,
-        LabelSelector::default(),
-        Some(vec![]),
-        Some(vec![]),
-    )
+    policy(namespace, DEFAULT_DENY, LabelSelector::default(), Some(vec![]), Some(vec![]))
 }
 
 /// Lets pods ask the resolvers, on port 53 only: most resolvers lie in networks that are blocked.
@@ -51,13 +45,7 @@ pub(super) fn dns(
     let peers = pods.into_iter().chain(nets.iter().map(block));
     let ports = vec![port(53, "UDP"), port(53, "TCP")];
     let rule = egress(peers.collect(), ports)?;
-    Some(policy(
-        namespace,
-        DNS,
-        LabelSelector::default(),
-        None,
-        Some(vec![rule]),
-    ))
+    Some(policy(namespace, DNS, LabelSelector::default(), None, Some(vec![rule])))
 }
 
 /// Lets Dapr servers reach the Dapr control plane, on the ports of its pods.
@@ -69,13 +57,7 @@ pub(super) fn control_plane(namespace: &str) -> Option<NetworkPolicy> {
     let peer = pods_of([DAPR_NAMESPACE.into()], &BTreeMap::new());
     let rule = egress(vec![peer], PORTS.map(|number| port(number, "TCP")).into())?;
     let rules = Some(vec![rule]);
-    Some(policy(
-        namespace,
-        CONTROL_PLANE,
-        LabelSelector::default(),
-        None,
-        rules,
-    ))
+    Some(policy(namespace, CONTROL_PLANE, LabelSelector::default(), None, rules))
 }
 
 /// Lets the pods of the project reach each other.
@@ -89,13 +71,7 @@ pub(super) fn same_project(namespace: &str) -> Option<NetworkPolicy> {
     let to = egress(vec![pods.clone()], vec![])?;
     let from = ingress(vec![pods], vec![])?;
     let all = LabelSelector::default();
-    Some(policy(
-        namespace,
-        SAME_PROJECT,
-        all,
-        Some(vec![from]),
-        Some(vec![to]),
-    ))
+    Some(policy(namespace, SAME_PROJECT, all, Some(vec![from]), Some(vec![to])))
 }
 
 /// Lets Catalyst's own namespace call the Dapr API of every server.
@@ -107,13 +83,7 @@ pub(super) fn release(namespace: &str, release: &str) -> Option<NetworkPolicy> {
     let peer = pods_of([release.into()], &BTreeMap::new());
     let rule = ingress(vec![peer], PORTS.map(|number| port(number, "TCP")).into())?;
     let rules = Some(vec![rule]);
-    Some(policy(
-        namespace,
-        RELEASE,
-        LabelSelector::default(),
-        rules,
-        None,
-    ))
+    Some(policy(namespace, RELEASE, LabelSelector::default(), rules, None))
 }
 
 /// Lets the monitoring scrape metrics.
@@ -127,23 +97,15 @@ pub(super) fn monitoring(namespace: &str, from: &[String]) -> Option<NetworkPoli
         from => vec![pods_of(from.iter().cloned(), &BTreeMap::new())],
     };
     let rules = Some(vec![ingress(peers, vec![port(METRICS, "TCP")])?]);
-    Some(policy(
-        namespace,
-        MONITORING,
-        LabelSelector::default(),
-        rules,
-        None,
-    ))
+    Some(policy(namespace, MONITORING, LabelSelector::default(), rules, None))
 }
 
 /// Lets in what Region and Project allow.
 const INGRESS: &str = "allow-ingress";
 
 pub(super) fn allowed_ingress(namespace: &str, allowed: &[Allow]) -> Option<NetworkPolicy> {
-    let rules: Vec<_> = allowed
-        .iter()
-        .filter_map(|allow| ingress(peers(allow), ports(&allow.ports)))
-        .collect();
+    let rules: Vec<_> =
+        allowed.iter().filter_map(|allow| ingress(peers(allow), ports(&allow.ports))).collect();
     let all = LabelSelector::default();
     (!rules.is_empty()).then(|| policy(namespace, INGRESS, all, Some(rules), None))
 }
@@ -198,13 +160,7 @@ pub(super) fn base_of_app(
     families: &[IpFamily],
 ) -> Option<NetworkPolicy> {
     let selector = labels(&BTreeMap::from([(APP.to_string(), app.to_string())]));
-    open(
-        namespace,
-        &format!("{BASE}-{app}"),
-        selector,
-        blocks,
-        families,
-    )
+    open(namespace, &format!("{BASE}-{app}"), selector, blocks, families)
 }
 
 /// Whether a policy of that name carries what an EgressPolicy says.
@@ -216,9 +172,7 @@ pub(super) fn carries(name: &str, team: &Team) -> bool {
         Some(app) => all || app.strip_prefix('-').is_some_and(of),
         None => false,
     };
-    name.strip_prefix(TEAM)
-        .and_then(|rest| rest.strip_prefix('-'))
-        == Some(&team.policy)
+    name.strip_prefix(TEAM).and_then(|rest| rest.strip_prefix('-')) == Some(&team.policy)
         || (team.blocks && is_base())
 }
 
@@ -233,9 +187,7 @@ fn open(
         return None;
     }
     let bases = families.iter().map(|family| cidr::base(*family));
-    let peers: Vec<_> = bases
-        .filter_map(|base| all_but(base, &blocks.nets))
-        .collect();
+    let peers: Vec<_> = bases.filter_map(|base| all_but(base, &blocks.nets)).collect();
     let rule = egress(peers, vec![])?;
     Some(policy(namespace, name, selector, None, Some(vec![rule])))
 }
@@ -246,9 +198,7 @@ fn allows(
     selector: LabelSelector,
     allowed: &[Allow],
 ) -> Option<NetworkPolicy> {
-    let rules: Vec<_> = allowed
-        .iter()
-        .filter_map(|allow| egress(peers(allow), ports(&allow.ports)))
-        .collect();
+    let rules: Vec<_> =
+        allowed.iter().filter_map(|allow| egress(peers(allow), ports(&allow.ports))).collect();
     (!rules.is_empty()).then(|| policy(namespace, name, selector, None, Some(rules)))
 }

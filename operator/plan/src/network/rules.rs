@@ -290,17 +290,9 @@ impl<'a> Reader<'a> {
 fn first_of(problems: &[Invalid]) -> Option<Invalid> {
     const SHOWN: usize = 3;
     let first = problems.first()?;
-    let shown: Vec<_> = problems
-        .iter()
-        .take(SHOWN)
-        .map(|p| p.message.as_str())
-        .collect();
+    let shown: Vec<_> = problems.iter().take(SHOWN).map(|p| p.message.as_str()).collect();
     let more = problems.len() - shown.len();
-    let rest = if more == 0 {
-        String::new()
-    } else {
-        format!(" (and {more} more)")
-    };
+    let rest = if more == 0 { String::new() } else { format!(" (and {more} more)") };
     Some(Invalid {
         reason: first.reason,
         message: format!("{}{rest}", shown.join("; also ")),

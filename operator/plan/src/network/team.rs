@@ -63,11 +63,7 @@ impl Teams {
     ) {
         let name = policy.name_any();
         let mut reader = Reader::new(&platform.families);
-        let apps = policy
-            .spec
-            .app_ids
-            .as_ref()
-            .map(|ids| apps(ids, world, &mut reader));
+        let apps = policy.spec.app_ids.as_ref().map(|ids| apps(ids, world, &mut reader));
         let named = name.len() <= LONGEST_NAME;
         if !named {
             reader.refuse(
@@ -89,11 +85,7 @@ impl Teams {
                 allowed.push(allow);
             }
         }
-        warn_of_idle_blocks(
-            &blocked,
-            allowed.iter().chain(&platform.allowed),
-            &mut reader,
-        );
+        warn_of_idle_blocks(&blocked, allowed.iter().chain(&platform.allowed), &mut reader);
         let (problem, warnings) = reader.finish();
         self.each.push(Team {
             policy: name,

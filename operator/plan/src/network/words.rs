@@ -25,9 +25,7 @@ pub(super) fn is_label_key(text: &str) -> bool {
     };
     let is_subdomain = |prefix: &str| {
         prefix.len() <= 253
-            && prefix
-                .split('.')
-                .all(|label| is_word(label, 253, |c| c == b'-', false))
+            && prefix.split('.').all(|label| is_word(label, 253, |c| c == b'-', false))
     };
     is_word(name, 63, is_label_mark, true) && prefix.is_none_or(is_subdomain)
 }

@@ -49,14 +49,8 @@ const CIDRS: [&str; 30] = [
     "::ffff:10.0.0.0/104",
     "2001:4860::1/32",
 ];
-const NAMESPACES: [&str; 6] = [
-    "databases",
-    "kube-system",
-    "prj-blog",
-    "prj-other",
-    "catalyst-dapr",
-    "prj-shop",
-];
+const NAMESPACES: [&str; 6] =
+    ["databases", "kube-system", "prj-blog", "prj-other", "catalyst-dapr", "prj-shop"];
 const APPS: [&str; 4] = ["orders", "payments", "cart", ""];
 const PORTS: [i32; 3] = [53, 443, 8001];
 const PROBES: [(i32, &str); 4] = [(53, "TCP"), (443, "TCP"), (443, "UDP"), (8000, "UDP")];
@@ -71,29 +65,12 @@ fn cidrs(most: usize) -> impl Strategy<Value = Vec<String>> {
 fn allow_rule() -> impl Strategy<Value = AllowRule> {
     let ports = select(vec![
         vec![],
-        vec![PortRange {
-            port: 443,
-            end_port: None,
-            protocol: Protocol::TCP,
-        }],
-        vec![PortRange {
-            port: 443,
-            end_port: Some(8000),
-            protocol: Protocol::UDP,
-        }],
-        vec![PortRange {
-            port: 0,
-            end_port: None,
-            protocol: Protocol::TCP,
-        }],
+        vec![PortRange { port: 443, end_port: None, protocol: Protocol::TCP }],
+        vec![PortRange { port: 443, end_port: Some(8000), protocol: Protocol::UDP }],
+        vec![PortRange { port: 0, end_port: None, protocol: Protocol::TCP }],
     ]);
     let labels = select(vec![vec![], vec![], vec![("app", "pg")]]);
-    (
-        prop_oneof![cidrs(2), Just(vec![])],
-        subsequence(&NAMESPACES[..], 0..3),
-        labels,
-        ports,
-    )
+    (prop_oneof![cidrs(2), Just(vec![])], subsequence(&NAMESPACES[..], 0..3), labels, ports)
         .prop_map(|(cidrs, namespaces, labels, ports)| AllowRule {
             name: String::new(),
             cidrs,
@@ -114,10 +91,7 @@ fn allow_rules() -> impl Strategy<Value = Vec<AllowRule>> {
 
 fn block_rules() -> impl Strategy<Value = Vec<BlockRule>> {
     prop::collection::vec(cidrs(3), 0..3).prop_map(|lists| {
-        let named = |(index, cidrs)| BlockRule {
-            name: format!("b{index}"),
-            cidrs,
-        };
+        let named = |(index, cidrs)| BlockRule { name: format!("b{index}"), cidrs };
         lists.into_iter().enumerate().map(named).collect()
     })
 }
@@ -132,18 +106,9 @@ fn egress() -> impl Strategy<Value = Egress> {
         (cidrs(4), subsequence(&NAMESPACES[..], 0..3)).prop_map(|(cidrs, namespaces)| {
             serde_json::from_value(json!({"cidrs": cidrs, "namespaces": namespaces})).unwrap()
         });
-    (
-        default,
-        prop::option::of(block_rules()),
-        allow_rules(),
-        prop::option::of(delegated),
+    (default, prop::option::of(block_rules()), allow_rules(), prop::option::of(delegated)).prop_map(
+        |(default, blocked, allowed, delegated)| Egress { default, blocked, allowed, delegated },
     )
-        .prop_map(|(default, blocked, allowed, delegated)| Egress {
-            default,
-            blocked,
-            allowed,
-            delegated,
-        })
 }
 
 fn team() -> impl Strategy<Value = (Option<Vec<&'static str>>, Vec<BlockRule>, Vec<AllowRule>)> {
@@ -167,13 +132,8 @@ fn said() -> impl Strategy<Value = Said> {
         vec![IpFamily::IPv6],
         vec![IpFamily::IPv4, IpFamily::IPv6],
     ]);
-    (
-        families,
-        egress(),
-        egress(),
-        prop::collection::vec(team(), 0..3),
-    )
-        .prop_map(|(families, of_region, of_project, teams)| Said {
+    (families, egress(), egress(), prop::collection::vec(team(), 0..3)).prop_map(
+        |(families, of_region, of_project, teams)| Said {
             region: region(&match families.as_slice() {
                 [] => json!({"egress": of_region}),
                 families => json!({"egress": of_region, "ipFamilies": families}),
@@ -195,7 +155,8 @@ fn said() -> impl Strategy<Value = Said> {
                     policy(&format!("p{index}"), &spec)
                 })
                 .collect(),
-        })
+        },
+    )
 }
 
 /// A network as the contract takes it: `Err(Some)` with host bits, `Err(None)` unreadable.
@@ -204,11 +165,7 @@ fn net(text: &str) -> Result<IpNet, Option<IpNet>> {
         return Err(None);
     }
     let net: IpNet = text.parse().unwrap();
-    if net.trunc() == net {
-        Ok(net)
-    } else {
-        Err(Some(net.trunc()))
-    }
+    if net.trunc() == net { Ok(net) } else { Err(Some(net.trunc())) }
 }
 
 /// What was said, read rule by rule.
@@ -234,20 +191,11 @@ impl<'a> Reading<'a> {
         if of_region.blocked.is_none() {
             blocks.extend(shipped());
         }
-        for blocked in [&of_region.blocked, &of_project.blocked]
-            .into_iter()
-            .flatten()
-        {
+        for blocked in [&of_region.blocked, &of_project.blocked].into_iter().flatten() {
             closed |= add_blocks(blocked, &mut blocks);
         }
-        let bounds = || {
-            [&of_region.delegated, &of_project.delegated]
-                .into_iter()
-                .flatten()
-        };
-        let nets = bounds()
-            .flat_map(|bound| &bound.cidrs)
-            .filter_map(|text| net(text).ok());
+        let bounds = || [&of_region.delegated, &of_project.delegated].into_iter().flatten();
+        let nets = bounds().flat_map(|bound| &bound.cidrs).filter_map(|text| net(text).ok());
         let never = [
             "169.254.0.0/16",
             "fe80::/10",
@@ -264,15 +212,11 @@ impl<'a> Reading<'a> {
             closed,
             never: never.iter().map(|text| text.parse().unwrap()).collect(),
             delegated: IpNet::aggregate(&nets.collect()),
-            delegated_namespaces: bounds()
-                .flat_map(|bound| bound.namespaces.clone())
-                .collect(),
+            delegated_namespaces: bounds().flat_map(|bound| bound.namespaces.clone()).collect(),
             allowed: vec![],
         };
         let of_platform = of_region.allowed.iter().chain(&of_project.allowed);
-        let of_platform = of_platform
-            .filter(|rule| counts(rule))
-            .map(|rule| (None, rule));
+        let of_platform = of_platform.filter(|rule| counts(rule)).map(|rule| (None, rule));
         let of_teams = said.policies.iter().flat_map(|policy| {
             let rules = policy.spec.allowed.iter().filter(|rule| counts(rule));
             rules.map(|rule| (policy.spec.app_ids.clone(), rule))
@@ -313,8 +257,7 @@ impl<'a> Reading<'a> {
     /// "Whatever an allow entry matches, else what lies in the base and in no block", and the floor.
     fn opens(&self, app: &str, to: &Peer, port: i32, protocol: &str) -> bool {
         let is_for = |apps: &Option<Vec<String>>| {
-            apps.as_ref()
-                .is_none_or(|apps| apps.iter().any(|id| id == app))
+            apps.as_ref().is_none_or(|apps| apps.iter().any(|id| id == app))
         };
         let floor = match to {
             Peer::Address(address) => {
@@ -380,20 +323,12 @@ fn counts(rule: &AllowRule) -> bool {
 
 /// The default block list.
 fn shipped() -> impl Iterator<Item = IpNet> {
-    catalyst_plan::cidr::default_blocked()
-        .into_iter()
-        .flat_map(|group| group.nets)
+    catalyst_plan::cidr::default_blocked().into_iter().flat_map(|group| group.nets)
 }
 
 /// The base of an address's family.
 fn base(address: IpAddr) -> IpNet {
-    if address.is_ipv4() {
-        "0.0.0.0/0"
-    } else {
-        "2000::/3"
-    }
-    .parse()
-    .unwrap()
+    if address.is_ipv4() { "0.0.0.0/0" } else { "2000::/3" }.parse().unwrap()
 }
 
 /// Adds what can be read; answers whether something could not.
@@ -418,39 +353,22 @@ fn boundaries() -> BTreeSet<IpAddr> {
         let neighbour = |address: IpAddr, up: bool| match address {
             IpAddr::V4(v4) => {
                 let bits = u32::from(v4);
-                if up {
-                    bits.checked_add(1)
-                } else {
-                    bits.checked_sub(1)
-                }
-                .map(|bits| IpAddr::V4(bits.into()))
+                if up { bits.checked_add(1) } else { bits.checked_sub(1) }
+                    .map(|bits| IpAddr::V4(bits.into()))
             }
             IpAddr::V6(v6) => {
                 let bits = u128::from(v6);
-                if up {
-                    bits.checked_add(1)
-                } else {
-                    bits.checked_sub(1)
-                }
-                .map(|bits| IpAddr::V6(bits.into()))
+                if up { bits.checked_add(1) } else { bits.checked_sub(1) }
+                    .map(|bits| IpAddr::V6(bits.into()))
             }
         };
         let (first, last) = (net.network(), net.broadcast());
-        [
-            neighbour(first, false),
-            Some(first),
-            Some(last),
-            neighbour(last, true),
-        ]
-        .into_iter()
-        .flatten()
+        [neighbour(first, false), Some(first), Some(last), neighbour(last, true)]
+            .into_iter()
+            .flatten()
     };
     let resolver: IpNet = "169.254.20.10/32".parse().unwrap();
-    shipped()
-        .chain(named)
-        .chain([resolver])
-        .flat_map(around)
-        .collect()
+    shipped().chain(named).chain([resolver]).flat_map(around).collect()
 }
 
 proptest! {

@@ -15,13 +15,7 @@ use crate::world::{Fence, labelled, pod, policy, project, standing, world};
 fn by_default_an_app_reaches_the_internet_and_nothing_private() {
     let fence = Fence::of(&json!({}), &world(&json!({}), vec![]));
     assert_valid(&fence.policies);
-    for open in [
-        "8.8.8.8",
-        "1.1.1.1",
-        "2606:4700::1111",
-        "9.255.255.255",
-        "11.0.0.0",
-    ] {
+    for open in ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "9.255.255.255", "11.0.0.0"] {
         assert!(fence.opens("orders", open, 443), "{open}");
     }
     for closed in [
@@ -58,12 +52,7 @@ fn the_floor_stays_open_whatever_is_blocked() {
     assert_valid(&fence.policies);
     assert!(fence.opens_pods("orders", "kube-system", &[("k8s-app", "coredns")], 53));
     assert!(!fence.opens_pods("orders", "kube-system", &[("k8s-app", "coredns")], 80));
-    assert!(!fence.opens_pods(
-        "orders",
-        "kube-system",
-        &[("k8s-app", "metrics-server")],
-        53
-    ));
+    assert!(!fence.opens_pods("orders", "kube-system", &[("k8s-app", "metrics-server")], 53));
     assert!(!fence.opens_pods("orders", "tenant", &[("k8s-app", "coredns")], 53));
     for resolver in ["169.254.20.10", "10.96.0.10", "fd00::a"] {
         assert!(fence.opens("orders", resolver, 53), "{resolver}");
@@ -88,13 +77,7 @@ fn ingress_is_closed_but_for_project_release_and_monitoring() {
     assert!(!fence.lets_in("catalyst-system", &[], 50002));
     assert!(fence.lets_in("monitoring", &[], 9090));
     assert!(!fence.lets_in("monitoring", &[], 3500));
-    for stranger in [
-        "default",
-        "prj-blog",
-        "kube-system",
-        "catalyst-dapr",
-        "catalyst-secrets",
-    ] {
+    for stranger in ["default", "prj-blog", "kube-system", "catalyst-dapr", "catalyst-secrets"] {
         for port in [80, 3500, 9090, 50001, 50002] {
             assert!(!fence.lets_in(stranger, &[], port), "{stranger}:{port}");
         }
@@ -138,11 +121,7 @@ fn an_allow_for_one_app_opens_for_no_other() {
         json!({"egress": {"delegated": {"cidrs": ["10.20.0.0/16"], "namespaces": ["databases"]}}});
     let fence = Fence::of(&delegated, &world(&json!({}), vec![orders]));
     assert_valid(&fence.policies);
-    assert!(
-        fence.finding("orders").problem.is_none(),
-        "{:?}",
-        fence.finding("orders")
-    );
+    assert!(fence.finding("orders").problem.is_none(), "{:?}", fence.finding("orders"));
     assert!(fence.opens_pods("orders", "databases", &[("app", "postgres")], 5432));
     assert!(!fence.opens_pods("orders", "databases", &[("app", "other")], 5432));
     assert!(fence.opens("orders", "10.20.0.15", 1));
@@ -150,10 +129,7 @@ fn an_allow_for_one_app_opens_for_no_other() {
         assert!(!fence.opens_pods(other, "databases", &[("app", "postgres")], 5432));
         assert!(!fence.opens(other, "10.20.0.15", 1));
     }
-    assert_eq!(
-        fence.finding("orders").status["networkPolicies"],
-        json!(["egress-orders"])
-    );
+    assert_eq!(fence.finding("orders").status["networkPolicies"], json!(["egress-orders"]));
     assert_eq!(fence.finding("orders").generation, 7);
 }
 
@@ -163,10 +139,7 @@ fn a_block_for_one_app_really_blocks_it_and_no_other() {
         "tight",
         &json!({"appIds": ["orders"], "blocked": [{"name": "dns", "cidrs": ["8.8.8.0/24"]}]}),
     );
-    let wide = policy(
-        "wide",
-        &json!({"blocked": [{"name": "one", "cidrs": ["1.0.0.0/8"]}]}),
-    );
+    let wide = policy("wide", &json!({"blocked": [{"name": "one", "cidrs": ["1.0.0.0/8"]}]}));
     let fence = Fence::of(&json!({}), &world(&json!({}), vec![wide, tight]));
     assert_valid(&fence.policies);
     assert!(!fence.opens("orders", "8.8.8.8", 443));
@@ -178,10 +151,7 @@ fn a_block_for_one_app_really_blocks_it_and_no_other() {
     for app in ["orders", "payments", ""] {
         assert!(!fence.opens(app, "1.1.1.1", 443));
     }
-    assert_eq!(
-        fence.finding("tight").status["networkPolicies"],
-        json!(["base-egress-orders"])
-    );
+    assert_eq!(fence.finding("tight").status["networkPolicies"], json!(["base-egress-orders"]));
     assert_eq!(
         fence.finding("wide").status["networkPolicies"],
         json!(["base-egress-orders", "base-egress"])
@@ -200,18 +170,10 @@ fn default_none_closes_the_base_and_a_project_can_only_tighten() {
         (&none, &internet, false),
     ] {
         let fence = Fence::of(project, &world(region, vec![]));
-        assert_eq!(
-            fence.opens("orders", "8.8.8.8", 443),
-            opens,
-            "{region} {project}"
-        );
+        assert_eq!(fence.opens("orders", "8.8.8.8", 443), opens, "{region} {project}");
     }
     let fence = Fence::of(&internet, &world(&none, vec![]));
-    assert!(
-        fence.plan.warnings[0].contains("None holds"),
-        "{:?}",
-        fence.plan.warnings
-    );
+    assert!(fence.plan.warnings[0].contains("None holds"), "{:?}", fence.plan.warnings);
 }
 
 #[test]
@@ -220,10 +182,7 @@ fn an_empty_block_list_in_the_region_opens_all_of_the_base() {
     let fence = Fence::of(&json!({}), &world(&open, vec![]));
     assert_valid(&fence.policies);
     assert!(fence.opens("orders", "10.0.0.1", 443));
-    assert!(
-        !fence.opens("orders", "fd00::1", 443),
-        "outside of the IPv6 base"
-    );
+    assert!(!fence.opens("orders", "fd00::1", 443), "outside of the IPv6 base");
 }
 
 #[test]
@@ -243,10 +202,7 @@ fn a_family_that_is_not_served_stays_closed() {
     assert!(
         fence.opens("orders", "8.8.8.8", 443) && !fence.opens("orders", "2606:4700::1111", 443)
     );
-    assert!(
-        fence.named("allow-egress").is_none(),
-        "never a rule without peers"
-    );
+    assert!(fence.named("allow-egress").is_none(), "never a rule without peers");
     assert!(fence.plan.problem.is_none());
     assert!(
         fence.plan.warnings[0].contains("spec.network.egress.allowed[0].cidrs[0] is \"fd01::/16\"")
@@ -265,15 +221,10 @@ fn dns_follows_the_region() {
 
 #[test]
 fn monitoring_namespaces_replace_the_default() {
-    let fence = Fence::of(
-        &json!({}),
-        &world(&json!({"monitoringNamespaces": ["metrics"]}), vec![]),
-    );
+    let fence =
+        Fence::of(&json!({}), &world(&json!({"monitoringNamespaces": ["metrics"]}), vec![]));
     assert!(fence.lets_in("metrics", &[], 9090) && !fence.lets_in("monitoring", &[], 9090));
-    let fence = Fence::of(
-        &json!({}),
-        &world(&json!({"monitoringNamespaces": []}), vec![]),
-    );
+    let fence = Fence::of(&json!({}), &world(&json!({"monitoringNamespaces": []}), vec![]));
     assert_valid(&fence.policies);
     assert!(fence.named("allow-monitoring").is_none());
 }
@@ -283,16 +234,9 @@ fn a_new_namespace_is_closed_first_and_a_fenced_one_last() {
     let mut world = world(&json!({}), vec![]);
     assert_eq!(Fence::of(&json!({}), &world).names()[0], "default-deny");
     world.standing = vec![standing("default-deny")];
-    assert_eq!(
-        Fence::of(&json!({}), &world).names().last(),
-        Some(&"default-deny")
-    );
+    assert_eq!(Fence::of(&json!({}), &world).names().last(), Some(&"default-deny"));
     world.standing[0].1.labels.clear();
-    assert_eq!(
-        Fence::of(&json!({}), &world).names()[0],
-        "default-deny",
-        "somebody else's"
-    );
+    assert_eq!(Fence::of(&json!({}), &world).names()[0], "default-deny", "somebody else's");
 }
 
 #[test]
@@ -302,13 +246,7 @@ fn an_app_has_a_base_of_its_own_before_it_leaves_the_shared_one() {
         &json!({"appIds": ["orders"], "blocked": [{"name": "x", "cidrs": ["8.8.8.0/24"]}]}),
     );
     let fence = Fence::of(&json!({}), &world(&json!({}), vec![tight]));
-    let at = |name| {
-        fence
-            .names()
-            .iter()
-            .position(|other| *other == name)
-            .unwrap()
-    };
+    let at = |name| fence.names().iter().position(|other| *other == name).unwrap();
     assert!(at("base-egress-orders") < at("base-egress"));
 }
 
@@ -334,18 +272,10 @@ fn children_carry_our_labels_and_no_owner() {
 #[test]
 fn the_order_of_the_world_changes_nothing() {
     let policies: Vec<_> = ["a", "b", "c"]
-        .map(|name| {
-            policy(
-                name,
-                &json!({"blocked": [{"name": "x", "cidrs": ["8.8.8.0/24"]}]}),
-            )
-        })
+        .map(|name| policy(name, &json!({"blocked": [{"name": "x", "cidrs": ["8.8.8.0/24"]}]})))
         .into();
     let forth = Fence::of(&json!({}), &world(&json!({}), policies.clone()));
-    let back = Fence::of(
-        &json!({}),
-        &world(&json!({}), policies.into_iter().rev().collect()),
-    );
+    let back = Fence::of(&json!({}), &world(&json!({}), policies.into_iter().rev().collect()));
     assert_eq!(forth.plan.objects, back.plan.objects);
 }
 
@@ -353,27 +283,12 @@ fn the_order_of_the_world_changes_nothing() {
 fn without_its_namespace_it_waits() {
     let shop = project("shop", &json!({}));
     let ready = world(&json!({}), vec![]);
-    let missing = World {
-        namespace: None,
-        ..ready.clone()
-    };
-    let unbound = World {
-        bound: false,
-        ..ready.clone()
-    };
-    let going = World {
-        namespace: Some(Live {
-            deleting: true,
-            ..Live::default()
-        }),
-        ..ready
-    };
+    let missing = World { namespace: None, ..ready.clone() };
+    let unbound = World { bound: false, ..ready.clone() };
+    let going = World { namespace: Some(Live { deleting: true, ..Live::default() }), ..ready };
     for world in [missing, unbound, going] {
         let invalid = plan(&shop, &world).unwrap_err();
-        assert_eq!(
-            (invalid.reason, invalid.waits),
-            ("WaitingForNamespace", true)
-        );
+        assert_eq!((invalid.reason, invalid.waits), ("WaitingForNamespace", true));
     }
 }
 
@@ -383,22 +298,9 @@ fn suspension_never_covers_the_fence() {
     shop.spec.suspend = true;
     let ready = world(&json!({}), vec![]);
     let fence = plan(&shop, &ready).unwrap();
-    assert_eq!(
-        fence.objects,
-        plan(&project("shop", &json!({})), &ready).unwrap().objects
-    );
-    assert!(
-        !fence.suspended,
-        "the fence works, so that it is not told as suspended"
-    );
-    let nowhere = plan(
-        &shop,
-        &World {
-            namespace: None,
-            ..ready
-        },
-    )
-    .unwrap();
+    assert_eq!(fence.objects, plan(&project("shop", &json!({})), &ready).unwrap().objects);
+    assert!(!fence.suspended, "the fence works, so that it is not told as suspended");
+    let nowhere = plan(&shop, &World { namespace: None, ..ready }).unwrap();
     assert!(nowhere.suspended && nowhere.keep == Keep::All && nowhere.objects.is_empty());
 }
 
@@ -422,10 +324,7 @@ fn without_its_region_a_namespace_is_closed_and_what_stands_is_kept() {
 
 #[test]
 fn mode_off_plans_nothing_and_says_so() {
-    let orders = policy(
-        "orders",
-        &json!({"blocked": [{"name": "x", "cidrs": ["8.8.8.0/24"]}]}),
-    );
+    let orders = policy("orders", &json!({"blocked": [{"name": "x", "cidrs": ["8.8.8.0/24"]}]}));
     let mut world = world(&json!({"mode": "Off"}), vec![orders]);
     world.standing = vec![standing("default-deny")];
     let fence = Fence::of(&json!({}), &world);
@@ -446,19 +345,11 @@ fn a_deleted_project_keeps_its_fence_until_its_apps_are_gone() {
     assert!(retained.objects.is_empty() && retained.keep == Keep::All);
 
     shop.metadata.finalizers = Some(vec!["cra.diagrid.io/fence".into()]);
-    world.remaining_children = vec![Key::of::<catalyst_crds::AppIdentity>(
-        Some("prj-shop"),
-        "orders",
-    )];
+    world.remaining_children =
+        vec![Key::of::<catalyst_crds::AppIdentity>(Some("prj-shop"), "orders")];
     let waiting = plan(&shop, &world).unwrap();
     assert!(waiting.objects.is_empty() && waiting.keep == Keep::All);
-    assert!(
-        waiting
-            .problem
-            .unwrap()
-            .message
-            .contains("AppIdentity prj-shop/orders")
-    );
+    assert!(waiting.problem.unwrap().message.contains("AppIdentity prj-shop/orders"));
 
     world.remaining_children.clear();
     let going = plan(&shop, &world).unwrap();
@@ -467,15 +358,10 @@ fn a_deleted_project_keeps_its_fence_until_its_apps_are_gone() {
 
 #[test]
 fn a_policy_that_is_being_deleted_is_gone() {
-    let mut leaving = (*policy(
-        "orders",
-        &json!({"allowed": [{"name": "x", "cidrs": ["10.0.0.0/8"]}]}),
-    ))
-    .clone();
+    let mut leaving =
+        (*policy("orders", &json!({"allowed": [{"name": "x", "cidrs": ["10.0.0.0/8"]}]}))).clone();
     leaving.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
-    let fence = Fence::of(
-        &json!({}),
-        &world(&json!({"egress": {"blocked": []}}), vec![Arc::new(leaving)]),
-    );
+    let fence =
+        Fence::of(&json!({}), &world(&json!({"egress": {"blocked": []}}), vec![Arc::new(leaving)]));
     assert!(fence.plan.findings.is_empty() && fence.named("egress-orders").is_none());
 }

@@ -26,18 +26,12 @@ fn a_bad_entry_is_named_and_counts_for_nothing() {
             json!({"cidrs": ["10.20.0.1/32", "10.4.5.6"]}),
             "spec.allowed[0].cidrs[1] is \"10.4.5.6\": the prefix length is missing; write 10.4.5.6/32",
         ),
-        (
-            json!({}),
-            "spec.allowed[0] has neither cidrs nor namespaces",
-        ),
+        (json!({}), "spec.allowed[0] has neither cidrs nor namespaces"),
         (
             json!({"cidrs": ["10.20.0.1/32"], "podLabels": {"a": "b"}}),
             "spec.allowed[0].podLabels narrows namespaces, and there are none",
         ),
-        (
-            json!({"namespaces": ["Databases"]}),
-            "spec.allowed[0].namespaces[0] is \"Databases\"",
-        ),
+        (json!({"namespaces": ["Databases"]}), "spec.allowed[0].namespaces[0] is \"Databases\""),
         (
             json!({"namespaces": ["databases"], "podLabels": {"app": "a b"}}),
             "spec.allowed[0].podLabels[app] is \"a b\"",
@@ -68,10 +62,7 @@ fn a_bad_entry_is_named_and_counts_for_nothing() {
         assert!(message.starts_with(sentence), "{message}");
         assert!(!fence.opens("orders", "10.20.0.1", 443), "{message}");
         assert!(!fence.opens_pods("orders", "databases", &[("app", "a b")], 443));
-        assert!(
-            fence.opens("orders", "10.20.9.9", 443),
-            "the good entry stands"
-        );
+        assert!(fence.opens("orders", "10.20.9.9", 443), "the good entry stands");
         assert!(fence.plan.problem.is_none(), "the Project is not to blame");
     }
 }
@@ -93,10 +84,7 @@ fn names_are_unique_and_a_double_never_widens() {
         "allowed": [{"name": "x", "cidrs": ["10.20.0.1/32"]}, {"name": "x", "cidrs": ["10.20.0.2/32"]}],
     }));
     assert!(
-        fence
-            .problem("p")
-            .1
-            .starts_with("spec.blocked[1].name is \"x\", as an entry before it")
+        fence.problem("p").1.starts_with("spec.blocked[1].name is \"x\", as an entry before it")
     );
     assert!(!fence.opens("orders", "8.8.8.8", 1) && !fence.opens("orders", "9.9.9.9", 1));
     assert!(fence.opens("orders", "10.20.0.1", 1) && !fence.opens("orders", "10.20.0.2", 1));
@@ -111,51 +99,29 @@ fn a_bad_block_never_widens() {
     );
     assert!(!fence.opens("orders", "8.1.1.1", 443) && fence.opens("orders", "9.9.9.9", 443));
 
-    for unreadable in [
-        json!(["010.0.0.0/8"]),
-        json!(["8.8.8.8"]),
-        json!(["everything"]),
-        json!([]),
-    ] {
+    for unreadable in [json!(["010.0.0.0/8"]), json!(["8.8.8.8"]), json!(["everything"]), json!([])]
+    {
         let fence =
             with(&json!({"appIds": ["orders"], "blocked": [{"name": "x", "cidrs": unreadable}]}));
-        assert!(
-            fence
-                .problem("p")
-                .1
-                .ends_with("until then all is blocked that nothing allows")
-        );
+        assert!(fence.problem("p").1.ends_with("until then all is blocked that nothing allows"));
         assert!(!fence.opens("orders", "9.9.9.9", 443));
-        assert!(
-            fence.opens("payments", "9.9.9.9", 443),
-            "it names orders only"
-        );
+        assert!(fence.opens("payments", "9.9.9.9", 443), "it names orders only");
     }
 }
 
 #[test]
 fn app_ids_never_widen() {
-    let empty = with(
-        &json!({"appIds": [], "blocked": [{"name": "x", "cidrs": ["8.8.8.0/24"]}],
-        "allowed": [{"name": "x", "cidrs": ["10.20.0.1/32"]}]}),
-    );
+    let empty = with(&json!({"appIds": [], "blocked": [{"name": "x", "cidrs": ["8.8.8.0/24"]}],
+        "allowed": [{"name": "x", "cidrs": ["10.20.0.1/32"]}]}));
     assert!(empty.problem("p").1.starts_with("spec.appIds is empty"));
     assert!(!empty.opens("orders", "10.20.0.1", 1));
     assert!(!empty.opens("orders", "8.8.8.8", 1) && !empty.opens("", "8.8.8.8", 1));
-    assert_eq!(
-        empty.finding("p").status["networkPolicies"],
-        json!(["base-egress"])
-    );
+    assert_eq!(empty.finding("p").status["networkPolicies"], json!(["base-egress"]));
 
     let partly = with(
         &json!({"appIds": ["Orders", "payments"], "allowed": [{"name": "x", "cidrs": ["10.20.0.1/32"]}]}),
     );
-    assert!(
-        partly
-            .problem("p")
-            .1
-            .starts_with("spec.appIds[0] is \"Orders\"")
-    );
+    assert!(partly.problem("p").1.starts_with("spec.appIds[0] is \"Orders\""));
     assert!(partly.opens("payments", "10.20.0.1", 1) && !partly.opens("orders", "10.20.0.1", 1));
 }
 
@@ -224,10 +190,7 @@ fn what_is_not_delegated_counts_for_nothing_and_the_rest_stands() {
         assert_eq!(reason, "NotDelegated");
         assert!(message.starts_with(sentence), "{message}");
         assert!(!fence.opens("orders", "10.20.0.1", 443), "{message}");
-        assert!(
-            fence.opens_pods("orders", "databases", &[], 443),
-            "the good entry stands"
-        );
+        assert!(fence.opens_pods("orders", "databases", &[], 443), "the good entry stands");
     }
 }
 
@@ -236,23 +199,13 @@ fn a_team_may_name_what_is_open_anyway() {
     let fence = with(
         &json!({"allowed": [{"name": "dns", "cidrs": ["8.8.8.8/32"]}, {"name": "own", "namespaces": ["prj-shop"]}]}),
     );
-    assert!(
-        fence.finding("p").problem.is_none(),
-        "{:?}",
-        fence.finding("p")
-    );
+    assert!(fence.finding("p").problem.is_none(), "{:?}", fence.finding("p"));
 
-    let dns = policy(
-        "p",
-        &json!({"allowed": [{"name": "dns", "cidrs": ["8.8.8.8/32"]}]}),
-    );
+    let dns = policy("p", &json!({"allowed": [{"name": "dns", "cidrs": ["8.8.8.8/32"]}]}));
     let closing = [
         (json!({"egress": {"default": "None"}}), json!({})),
         (json!({}), json!({"egress": {"default": "None"}})),
-        (
-            json!({"egress": {"blocked": [{"name": "x", "cidrs": ["unreadable"]}]}}),
-            json!({}),
-        ),
+        (json!({"egress": {"blocked": [{"name": "x", "cidrs": ["unreadable"]}]}}), json!({})),
     ];
     for (of_region, of_project) in closing {
         let fence = Fence::of(&of_project, &world(&of_region, vec![dns.clone()]));
@@ -287,15 +240,9 @@ fn no_team_opens_what_is_never_delegable() {
         assert!(fence.named("egress-p").is_none());
     }
     for never in ["catalyst-system", "catalyst-dapr", "catalyst-secrets"] {
-        let p = policy(
-            "p",
-            &json!({"allowed": [{"name": "x", "namespaces": [never]}]}),
-        );
+        let p = policy("p", &json!({"allowed": [{"name": "x", "namespaces": [never]}]}));
         let fence = Fence::of(&json!({}), &world(&all, vec![p]));
-        assert!(
-            fence.problem("p").1.contains("belongs to Catalyst"),
-            "{never}"
-        );
+        assert!(fence.problem("p").1.contains("belongs to Catalyst"), "{never}");
     }
 }
 
@@ -303,10 +250,7 @@ fn no_team_opens_what_is_never_delegable() {
 fn what_the_platform_leaves_unblocked_outside_of_the_base_is_not_open_anyway() {
     // NAT64 shows 10.0.0.0/8 at 64:ff9b::a00:0/104, which no IPv4 block covers.
     let few = json!({"egress": {"blocked": [{"name": "x", "cidrs": ["10.0.0.0/8"]}]}});
-    let p = policy(
-        "p",
-        &json!({"allowed": [{"name": "x", "cidrs": ["64:ff9b::a00:0/104"]}]}),
-    );
+    let p = policy("p", &json!({"allowed": [{"name": "x", "cidrs": ["64:ff9b::a00:0/104"]}]}));
     let fence = Fence::of(&json!({}), &world(&few, vec![p]));
     assert!(
         fence.problem("p").1.contains("it lies outside of 2000::/3"),
@@ -324,10 +268,7 @@ fn another_project_consents_by_its_ingress() {
     let ingress = |rule: Value| project("blog", &json!({"ingress": {"allowed": [rule]}}));
     let mut world = world(&json!({}), vec![p]);
     assert!(
-        Fence::of(&json!({}), &world)
-            .problem("p")
-            .1
-            .contains("Project \"blog\" to name prj-shop")
+        Fence::of(&json!({}), &world).problem("p").1.contains("Project \"blog\" to name prj-shop")
     );
     world.projects = vec![ingress(json!({"name": "shop", "namespaces": ["prj-shop"]}))];
     let fence = Fence::of(&json!({}), &world);
@@ -336,10 +277,7 @@ fn another_project_consents_by_its_ingress() {
         fence.opens_pods("orders", "prj-blog", &[], 8080)
             && !fence.opens_pods("orders", "prj-blog", &[], 8081)
     );
-    assert!(
-        !fence.lets_in("prj-blog", &[], 8080),
-        "consent goes one way"
-    );
+    assert!(!fence.lets_in("prj-blog", &[], 8080), "consent goes one way");
 
     // An entry that counts for nothing is no consent; nor is one for somebody else.
     for rule in [
@@ -370,10 +308,8 @@ fn a_mistake_of_the_project_is_told_to_it_and_the_rest_stands() {
     assert!(fence.opens("orders", "10.5.0.1", 1) && !fence.opens("orders", "10.4.5.6", 1));
     assert!(fence.named("allow-ingress").is_none());
 
-    let ingress = Fence::of(
-        &json!({"ingress": {"allowed": [{"name": "bad"}]}}),
-        &world(&json!({}), vec![]),
-    );
+    let ingress =
+        Fence::of(&json!({"ingress": {"allowed": [{"name": "bad"}]}}), &world(&json!({}), vec![]));
     assert_eq!(ingress.plan.problem.unwrap().reason, "InvalidIngress");
 }
 
@@ -387,11 +323,7 @@ fn a_mistake_of_the_region_is_told_to_it_and_widens_nobody() {
     assert_eq!(problem.reason, "InvalidEgress");
     assert!(problem.message.starts_with("spec.network.egress.blocked[0].cidrs[0] is \"10.0.0.0\": the prefix length is missing; write 10.0.0.0/32"));
     assert!(problem.message.contains("spec.network.egress.allowed[1].cidrs[0] is \"10.4.5.6/8\": host bits are set; write 10.0.0.0/8"));
-    assert!(
-        problem.message.ends_with("(and 2 more)"),
-        "{}",
-        problem.message
-    );
+    assert!(problem.message.ends_with("(and 2 more)"), "{}", problem.message);
 
     let fence = Fence::of(&json!({}), &world(&network, vec![]));
     assert_valid(&fence.policies);
@@ -405,10 +337,7 @@ fn no_team_can_make_the_shared_base_too_large_to_store() {
     let many: Vec<_> = (0..9000u32)
         .map(|n| format!("8.{}.{}.{}/32", n >> 15, (n >> 7) & 255, (n & 127) * 2))
         .collect();
-    let p = policy(
-        "p",
-        &json!({"appIds": ["orders"], "blocked": [{"name": "x", "cidrs": many}]}),
-    );
+    let p = policy("p", &json!({"appIds": ["orders"], "blocked": [{"name": "x", "cidrs": many}]}));
     let fence = Fence::of(&json!({}), &world(&json!({}), vec![p]));
     assert!(fence.problem("p").1.contains("more than 8192 networks"));
     assert!(!fence.opens("orders", "9.9.9.9", 1), "closed, not widened");

@@ -33,14 +33,7 @@ pub(crate) fn may_reach(
     decide(policies, pod, "Egress", |policy| {
         let spec = policy.spec.as_ref().unwrap();
         spec.egress.iter().flatten().any(|rule| {
-            matches(
-                namespace(policy),
-                rule.to.as_ref(),
-                rule.ports.as_ref(),
-                to,
-                port,
-                protocol,
-            )
+            matches(namespace(policy), rule.to.as_ref(), rule.ports.as_ref(), to, port, protocol)
         })
     })
 }
@@ -116,22 +109,12 @@ fn matches(
 
 fn is_peer(home: &str, item: &NetworkPolicyPeer, peer: &Peer) -> bool {
     match (item, peer) {
-        (
-            NetworkPolicyPeer {
-                ip_block: Some(block),
-                ..
-            },
-            Peer::Address(address),
-        ) => {
+        (NetworkPolicyPeer { ip_block: Some(block), .. }, Peer::Address(address)) => {
             let holds = |cidr: &String| net(cidr).contains(address);
             holds(&block.cidr) && !block.except.iter().flatten().any(holds)
         }
         (
-            NetworkPolicyPeer {
-                ip_block: None,
-                namespace_selector,
-                pod_selector,
-            },
+            NetworkPolicyPeer { ip_block: None, namespace_selector, pod_selector },
             Peer::Pod(of, labels),
         ) => {
             let in_namespace = match namespace_selector {
@@ -141,10 +124,7 @@ fn is_peer(home: &str, item: &NetworkPolicyPeer, peer: &Peer) -> bool {
                     selects(selector, &Labels::from([name]))
                 }
             };
-            in_namespace
-                && pod_selector
-                    .as_ref()
-                    .is_none_or(|selector| selects(selector, labels))
+            in_namespace && pod_selector.as_ref().is_none_or(|selector| selects(selector, labels))
         }
         _ => false,
     }
@@ -166,26 +146,17 @@ fn net(text: &str) -> IpNet {
 }
 
 fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
-    let all_equal = selector
-        .match_labels
-        .iter()
-        .flatten()
-        .all(|(key, value)| labels.get(key) == Some(value));
-    let all_hold = selector
-        .match_expressions
-        .iter()
-        .flatten()
-        .all(|requirement| {
-            let values = requirement.values.as_ref().unwrap();
-            let among = labels
-                .get(&requirement.key)
-                .is_some_and(|value| values.contains(value));
-            match requirement.operator.as_str() {
-                "In" => among,
-                "NotIn" => !among,
-                other => panic!("operator {other}"),
-            }
-        });
+    let all_equal =
+        selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    let all_hold = selector.match_expressions.iter().flatten().all(|requirement| {
+        let values = requirement.values.as_ref().unwrap();
+        let among = labels.get(&requirement.key).is_some_and(|value| values.contains(value));
+        match requirement.operator.as_str() {
+            "In" => among,
+            "NotIn" => !among,
+            other => panic!("operator {other}"),
+        }
+    });
     all_equal && all_hold
 }
 
@@ -205,32 +176,14 @@ pub(crate) fn assert_valid(policies: &[NetworkPolicy]) {
         assert!(spec.ingress.is_none() || is("Ingress"), "{name}");
         assert!(spec.egress.is_none() || is("Egress"), "{name}");
         for rule in spec.egress.iter().flatten() {
-            assert!(
-                rule.to.is_some(),
-                "{name}: a rule without peers means everywhere"
-            );
-            rule.to
-                .iter()
-                .flatten()
-                .for_each(|peer| assert_peer(name, peer));
-            rule.ports
-                .iter()
-                .flatten()
-                .for_each(|port| assert_port(name, port));
+            assert!(rule.to.is_some(), "{name}: a rule without peers means everywhere");
+            rule.to.iter().flatten().for_each(|peer| assert_peer(name, peer));
+            rule.ports.iter().flatten().for_each(|port| assert_port(name, port));
         }
         for rule in spec.ingress.iter().flatten() {
-            assert!(
-                rule.from.is_some(),
-                "{name}: a rule without peers means everywhere"
-            );
-            rule.from
-                .iter()
-                .flatten()
-                .for_each(|peer| assert_peer(name, peer));
-            rule.ports
-                .iter()
-                .flatten()
-                .for_each(|port| assert_port(name, port));
+            assert!(rule.from.is_some(), "{name}: a rule without peers means everywhere");
+            rule.from.iter().flatten().for_each(|peer| assert_peer(name, peer));
+            rule.ports.iter().flatten().for_each(|port| assert_port(name, port));
         }
     }
 }
@@ -259,27 +212,17 @@ fn assert_no_empty_list(name: &str, value: &serde_json::Value) {
 
 fn assert_peer(name: &str, peer: &NetworkPolicyPeer) {
     let Some(IPBlock { cidr, except }) = &peer.ip_block else {
-        assert!(
-            peer.pod_selector.is_some(),
-            "{name}: a peer without podSelector"
-        );
+        assert!(peer.pod_selector.is_some(), "{name}: a peer without podSelector");
         return;
     };
     assert!(peer.pod_selector.is_none() && peer.namespace_selector.is_none());
     let outer = canonical(name, cidr);
-    let inner: Vec<_> = except
-        .iter()
-        .flatten()
-        .map(|text| canonical(name, text))
-        .collect();
+    let inner: Vec<_> = except.iter().flatten().map(|text| canonical(name, text)).collect();
     for (index, net) in inner.iter().enumerate() {
         let is_strict_subset = outer.contains(net) && outer.prefix_len() < net.prefix_len();
         assert!(is_strict_subset, "{name}: {net} in {outer}");
         for other in &inner[index + 1..] {
-            assert!(
-                !net.contains(other) && !other.contains(net),
-                "{name}: {net} and {other}"
-            );
+            assert!(!net.contains(other) && !other.contains(net), "{name}: {net} and {other}");
         }
     }
 }
@@ -294,17 +237,8 @@ fn canonical(name: &str, text: &str) -> IpNet {
 }
 
 fn assert_port(name: &str, port: &NetworkPolicyPort) {
-    let Some(IntOrString::Int(first)) = port.port else {
-        panic!("{name}: {port:?}")
-    };
+    let Some(IntOrString::Int(first)) = port.port else { panic!("{name}: {port:?}") };
     assert!((1..=65535).contains(&first), "{name}");
-    assert!(
-        port.end_port
-            .is_none_or(|end| (first..=65535).contains(&end)),
-        "{name}"
-    );
-    assert!(
-        matches!(port.protocol.as_deref(), Some("TCP" | "UDP" | "SCTP")),
-        "{name}"
-    );
+    assert!(port.end_port.is_none_or(|end| (first..=65535).contains(&end)), "{name}");
+    assert!(matches!(port.protocol.as_deref(), Some("TCP" | "UDP" | "SCTP")), "{name}");
 }

@@ -82,23 +82,15 @@ impl Fence {
         let read = |object: &catalyst_plan::Object| {
             serde_json::from_value(object.manifest.clone()).unwrap()
         };
-        Self {
-            policies: plan.objects.iter().map(read).collect(),
-            plan,
-        }
+        Self { policies: plan.objects.iter().map(read).collect(), plan }
     }
 
     pub(crate) fn names(&self) -> Vec<&str> {
-        self.policies
-            .iter()
-            .map(|policy| policy.metadata.name.as_deref().unwrap())
-            .collect()
+        self.policies.iter().map(|policy| policy.metadata.name.as_deref().unwrap()).collect()
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<&NetworkPolicy> {
-        self.policies
-            .iter()
-            .find(|policy| policy.metadata.name.as_deref() == Some(name))
+        self.policies.iter().find(|policy| policy.metadata.name.as_deref() == Some(name))
     }
 
     /// Whether an app may reach an address by TCP. The app `""` is a pod without our label.
@@ -127,11 +119,7 @@ impl Fence {
 
     /// What is said of an EgressPolicy.
     pub(crate) fn finding(&self, policy: &str) -> &Finding {
-        let found = self
-            .plan
-            .findings
-            .iter()
-            .find(|finding| finding.object.name == policy);
+        let found = self.plan.findings.iter().find(|finding| finding.object.name == policy);
         found.unwrap()
     }
 
@@ -151,8 +139,5 @@ pub(crate) fn pod(app: &str) -> Labels {
 }
 
 pub(crate) fn labelled(labels: &[(&str, &str)]) -> Labels {
-    labels
-        .iter()
-        .map(|(key, value)| ((*key).into(), (*value).into()))
-        .collect()
+    labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
 }

@@ -1,0 +1,39 @@
+//! Where the program under test lies, and that it is what the sources say.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Another program to test than the one that cargo built, such as a release.
+const OVERRIDE: &str = "CATALYST_BINARY";
+
+/// The `catalyst` beside this test, in cargo's folder of the same profile.
+///
+/// Cargo tells the path of a program only to tests of its own package. It builds the program for no others, so one that
+/// is missing or out of date is an error: a test of yesterday's program proves nothing.
+pub(crate) fn catalyst() -> PathBuf {
+    if let Some(path) = std::env::var_os(OVERRIDE) {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("the path of this test");
+    let profile = test.ancestors().nth(2).expect("cargo's folder");
+    let program = profile.join("catalyst");
+    let built = modified(&program);
+    // Written by cargo beside the program: `<program>: <source> <source> ...`.
+    let record = fs::read_to_string(profile.join("catalyst.d")).unwrap_or_default();
+    let sources = record.split_once(": ").map_or("", |(_, sources)| sources);
+    let newer = sources.split_whitespace().find(|source| modified(Path::new(source)) > built);
+    let problem = match (built, newer) {
+        (None, _) => Some("is missing".to_owned()),
+        (_, Some(source)) => Some(format!("is older than {source}")),
+        _ => None,
+    };
+    if let Some(problem) = problem {
+        panic!("{} {problem}; run cargo build -p catalyst first", program.display());
+    }
+    program
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    fs::metadata(path).and_then(|data| data.modified()).ok()
+}
