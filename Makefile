@@ -1,7 +1,7 @@
 #| Catalyst: a Kubernetes operator that turns a cluster into a self-hosted Dapr region.
 #|
 #|   make demo       a real Kubernetes on this machine, the operator in it, and what it does
-#|                   (KEEP=1 make demo leaves it running)
+#|                   (KEEP=1 make demo leaves it running, make down stops it)
 #|   make test       all that CI runs: lints, unit tests, tests against a real Kubernetes
 #|   make check      lints only
 #|   make generate   rewrites what is generated: crds/*.yaml, schemas/, snapshots/
@@ -11,14 +11,17 @@
 
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
 
-.PHONY: help demo test bench check generate
+.PHONY: help demo down test bench check generate
 
 help:
 	@sed -n 's/^#| \{0,1\}//p' Makefile
 
 demo:
-	@.ci/prepared .ci/lively cargo build -p catalyst -p catalyst-e2e --bins
-	@.ci/prepared sh -c 'exec "$$CARGO_TARGET_DIR/debug/demo"'
+	@.ci/prepared .ci/lively cargo build --workspace --bins
+	@.ci/prepared sh -c 'exec env CATALYST_BINARY="$$CARGO_TARGET_DIR/debug/catalyst" "$$CARGO_TARGET_DIR/debug/demo"'
+
+down:
+	@.ci/prepared .ci/lively cargo run --quiet -p catalyst-testbed -- down
 
 test:
 	@.ci/prepared .ci/test

@@ -78,6 +78,10 @@ impl Cluster {
             // Any version that no object has: 201 where nothing stands, 409 where something does, in one call.
             manifest["metadata"]["resourceVersion"] = json!("1");
         }
+        if key.resource.kind == "RoleBinding" {
+            // Before the call: its watch event may wake others before its answer is here.
+            self.note_binding(key);
+        }
         let verb = if mode == Mode::CreateOnly { "create" } else { "apply" };
         match self
             .write(verb, key, |api| {
@@ -86,12 +90,7 @@ impl Cluster {
             })
             .await
         {
-            Ok(object) => {
-                if key.resource.kind == "RoleBinding" {
-                    self.note_binding(key);
-                }
-                Ok(Some(object))
-            }
+            Ok(object) => Ok(Some(object)),
             Err(Error::Api { source, .. })
                 if mode == Mode::CreateOnly && error::code(&source) == 409 =>
             {

@@ -14,6 +14,8 @@ mod secrets;
 mod status;
 mod store;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod watch;
 mod wiring;
 

@@ -145,6 +145,7 @@ impl<R: Reconcile> Worker<R> {
                 let outcome = if invalid.waits { "waiting" } else { "invalid" };
                 self.speak(
                     place,
+                    uid,
                     Verdict { generation, problem: Some(invalid), ..Verdict::default() },
                 );
                 return Ok(outcome);
@@ -161,7 +162,7 @@ impl<R: Reconcile> Worker<R> {
                     suspended: false,
                     status: finding.status.clone(),
                 };
-                status.speak(&apply::place(&finding.object), R::CONDITION, verdict);
+                status.speak(&apply::place(&finding.object), None, R::CONDITION, verdict);
             }
         }
         let applied = done?;
@@ -174,7 +175,7 @@ impl<R: Reconcile> Worker<R> {
                 suspended: plan.suspended,
                 status: plan.status,
             };
-            self.speak(place, verdict);
+            self.speak(place, uid, verdict);
         }
         Ok(outcome)
     }
@@ -306,6 +307,7 @@ impl<R: Reconcile> Worker<R> {
         let generation = primary.meta().generation.unwrap_or_default();
         self.speak(
             place,
+            uid,
             Verdict { generation, problem: Some(Self::verdict(error)), ..Verdict::default() },
         );
         FIRST.saturating_mul(2_u32.saturating_pow(attempts - 1)).min(LONGEST)
@@ -316,9 +318,9 @@ impl<R: Reconcile> Worker<R> {
         Invalid { reason, ..error.verdict() }
     }
 
-    fn speak(&self, place: &Place, verdict: Verdict) {
+    fn speak(&self, place: &Place, uid: &str, verdict: Verdict) {
         if let Some(status) = self.status(&<R::Kind as kube::Resource>::kind(&())) {
-            status.speak(place, R::CONDITION, verdict);
+            status.speak(place, Some(uid), R::CONDITION, verdict);
         }
     }
 

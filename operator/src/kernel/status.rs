@@ -22,6 +22,9 @@ use super::store::{News, Place, Store};
 /// How long the first verdict waits for the others, so that one write says all.
 const COALESCE: Duration = Duration::from_millis(10);
 
+/// The shortest time between two writes of one status, so that a count that runs up is not written at each step.
+const PACE: Duration = Duration::from_millis(300);
+
 /// How long a controller may be silent before the object shows as Reconciling.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -35,8 +38,9 @@ const WRITERS: usize = 8;
 pub(super) trait Listens: Send + Sync {
     /// A controller begins to look at an object: from now on the others are expected to speak.
     fn turn(&self, place: &Place, uid: &str, generation: i64);
-    /// A controller's verdict on an object, under the condition it speaks for.
-    fn speak(&self, place: &Place, condition: &'static str, verdict: Verdict);
+    /// A controller's verdict on an object, under the condition it speaks for. With a UID it counts for that object
+    /// alone, not for a successor of its name.
+    fn speak(&self, place: &Place, of: Option<&str>, condition: &'static str, verdict: Verdict);
 }
 
 /// The listeners of this process, by kind. A verdict on a kind that another process folds is dropped.
@@ -58,7 +62,14 @@ impl Statuses {
 struct Said {
     generation: i64,
     since: Instant,
+    written: Option<Instant>,
     verdicts: BTreeMap<&'static str, Verdict>,
+}
+
+impl Said {
+    fn new(generation: i64) -> Self {
+        Self { generation, since: Instant::now(), written: None, verdicts: BTreeMap::new() }
+    }
 }
 
 /// Folds one kind.
@@ -142,6 +153,14 @@ impl<K: Primary> Hub<K> {
                 if let Ok(object) = answer.try_parse::<K>() {
                     self.store.put(place, object);
                 }
+                if let Some(said) = self
+                    .said
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_mut(meta.uid.as_deref().unwrap_or_default())
+                {
+                    said.written = Some(Instant::now());
+                }
                 self.announce(cluster, recorder, &primary, &standing, &status).await;
                 wait
             }
@@ -205,7 +224,7 @@ impl<K: Primary> Hub<K> {
         match recorder.publish(&event, &primary.object_ref(&())).await {
             Ok(()) => cluster.metrics().wrote("Event", "create"),
             Err(error) => {
-                tracing::debug!(code = code(&error), error = %error, "event can't be written")
+                tracing::debug!(code = code(&error), error = %error, "event can't be written");
             }
         }
     }
@@ -228,8 +247,7 @@ impl<K: Primary> Hub<K> {
 impl<K: Primary> Listens for Hub<K> {
     fn turn(&self, place: &Place, uid: &str, generation: i64) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Said { generation, since: Instant::now(), verdicts: BTreeMap::new() };
-        let entry = said.entry(uid.into()).or_insert_with(fresh);
+        let entry = said.entry(uid.into()).or_insert_with(|| Said::new(generation));
         if entry.verdicts.is_empty() || entry.generation != generation {
             if entry.generation != generation {
                 entry.generation = generation;
@@ -240,14 +258,17 @@ impl<K: Primary> Listens for Hub<K> {
         }
     }
 
-    fn speak(&self, place: &Place, condition: &'static str, verdict: Verdict) {
+    fn speak(&self, place: &Place, of: Option<&str>, condition: &'static str, verdict: Verdict) {
         let Some(primary) = self.store.get(place) else { return };
         let Some(uid) = primary.meta().uid.clone() else { return };
-        let generation = verdict.generation;
+        if of.is_some_and(|of| of != uid) {
+            return;
+        }
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Said { generation, since: Instant::now(), verdicts: BTreeMap::new() };
-        said.entry(uid).or_insert_with(fresh).verdicts.insert(condition, verdict);
+        let entry = said.entry(uid).or_insert_with(|| Said::new(verdict.generation));
+        entry.verdicts.insert(condition, verdict);
+        let wait = entry.written.map(|written| PACE.saturating_sub(written.elapsed()));
         drop(said);
-        self.queue.add_after(place.clone(), COALESCE);
+        self.queue.add_after(place.clone(), wait.unwrap_or_default().max(COALESCE));
     }
 }

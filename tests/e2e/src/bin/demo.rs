@@ -1,0 +1,256 @@
+//! What Catalyst does, on a real Kubernetes: `make demo`. Each step shows what was done, what came of it and how long
+//! it took; one that does not do what it says ends the demo with an error.
+
+use std::fs;
+use std::io::{Write, stdout};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use catalyst_e2e::{Installation, condition, documents};
+use catalyst_testbed::Kubernetes;
+use serde_json::{Value, json};
+
+/// The longest that anything here may take; a machine that is busy takes a tenth of it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the screen may stand still.
+const SILENCE: Duration = Duration::from_millis(1900);
+
+/// What the region keeps: never in Git, so no example holds them.
+const REGION_SECRETS: [&str; 2] = [
+    "shop.database --from-literal=username=orders --from-literal=password=example",
+    "blog.mail --from-literal=host=mail.example.com --from-literal=password=example",
+];
+
+/// Opens what nobody delegated, beside something that is open anyway.
+const BAD_POLICY: &str = "
+apiVersion: cra.diagrid.io/v1beta1
+kind: EgressPolicy
+metadata: {name: too-much, namespace: prj-shop}
+spec:
+  allowed:
+  - {name: partner, cidrs: [10.99.0.0/16], ports: [{port: 443}]}
+  - {name: dns-check, cidrs: [10.20.0.53/32], ports: [{port: 8080}]}
+";
+
+/// A hole, as a tenant would make it.
+const HOLE: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: everything, namespace: prj-shop}
+spec: {podSelector: {}, policyTypes: [Egress], egress: [{}]}
+";
+
+fn main() -> ExitCode {
+    set_hook(Box::new(|panic| {
+        say(&format!("\nfailed: {}", panic.payload_as_str().unwrap_or("no reason given")));
+    }));
+    std::thread::spawn(|| {
+        loop {
+            std::thread::sleep(Duration::from_millis(100));
+            SCREEN.breathe();
+        }
+    });
+    match catch_unwind(AssertUnwindSafe(demo)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn demo() {
+    let kubernetes = Kubernetes::build().unwrap_or_else(|error| panic!("{error}"));
+    title(&format!("Kubernetes {} with Catalyst in it", kubernetes.version));
+    let since = Instant::now();
+    let catalyst = Installation::start();
+    done("two processes are ready, each as a service account of its own", since);
+
+    gitops(&catalyst);
+    drift(&catalyst);
+    tenants(&catalyst);
+    if std::env::var_os("KEEP").is_some_and(|keep| !keep.is_empty() && keep != "0") {
+        keep(catalyst, &kubernetes.bin);
+    } else {
+        stop(catalyst);
+    }
+}
+
+fn gitops(catalyst: &Installation) {
+    title("a platform team applies a region and three projects");
+    let since = Instant::now();
+    run(catalyst, "apply -R -f gitops-examples/platform");
+    ready(catalyst, "platform");
+    done("the projects are ready: namespace, roles, quota, network rules", since);
+
+    title("the region gets its secrets, and the teams apply what is theirs");
+    for secret in REGION_SECRETS {
+        let name = secret.split(' ').next().unwrap_or_default();
+        let values = " --from-literal=...".repeat(secret.split(' ').count() - 1);
+        say(&format!("  $ kubectl create secret generic -n catalyst-secrets {name}{values}"));
+        catalyst.kubectl(&format!("create secret generic -n catalyst-secrets {secret}"));
+    }
+    let since = Instant::now();
+    run(catalyst, "apply -R -f gitops-examples/teams");
+    ready(catalyst, "teams");
+    done("everything is ready: identities, tokens, network rules, secrets", since);
+    run(catalyst, "get projects");
+    run(catalyst, "get networkpolicies -n prj-shop");
+}
+
+fn drift(catalyst: &Installation) {
+    let place = ("NetworkPolicy", Some("prj-shop"), "default-deny");
+    let (kind, namespace, name) = place;
+    let fence = catalyst.the(kind, namespace, name);
+
+    title("a cluster administrator deletes the fence by hand");
+    let since = Instant::now();
+    run(catalyst, "delete networkpolicy default-deny -n prj-shop");
+    catalyst.wait_for(PATIENCE, place, "is back", |now| {
+        let new = now["metadata"]["uid"] != fence["metadata"]["uid"];
+        if new && now["spec"] == fence["spec"] { Ok(()) } else { Err(now.to_string()) }
+    });
+    done("it is back", since);
+
+    title("and opens a hole in it");
+    let hole = json!({"spec": {"egress": [{}]}});
+    say(&format!("  $ kubectl patch networkpolicy default-deny -n prj-shop --type=merge -p '{hole}'"));
+    let since = Instant::now();
+    catalyst.edit(kind, namespace, name, &hole);
+    catalyst.wait_for(PATIENCE, place, "is closed again", |now| {
+        if now["spec"] == fence["spec"] { Ok(()) } else { Err(now["spec"].to_string()) }
+    });
+    done("the hole is gone", since);
+}
+
+fn tenants(catalyst: &Installation) {
+    title("tina, who is admin of the namespace and of nothing else, tries the same");
+    catalyst.kubectl("create rolebinding tina --clusterrole=admin --user=tina -n prj-shop");
+    let tina = catalyst.control_plane.kubeconfig_for("tina", "tina", &[]);
+    let tina = tina.unwrap_or_else(|error| panic!("{error}"));
+    let since = Instant::now();
+    say("  $ kubectl apply -f everything.yaml --as=tina");
+    let words = ["--kubeconfig".as_ref(), tina.as_os_str(), "create".as_ref(), "-f-".as_ref()];
+    // Authorisation takes a moment to see a new binding.
+    let refused = catalyst.until(PATIENCE, "tina is refused by admission", || {
+        let answer = catalyst.control_plane.kubectl_with(&words, HOLE);
+        let answer = answer.map_err(|error| error.to_string())?;
+        let told = answer.stderr.split_once("denied request: ");
+        told.map(|(_, told)| told.trim().to_owned()).ok_or(answer.stderr)
+    });
+    say(&indented(&refused));
+    done("nothing was opened", since);
+
+    title("a team's file asks for more than it may have");
+    let since = Instant::now();
+    catalyst.apply(BAD_POLICY);
+    let place = ("EgressPolicy", Some("prj-shop"), "too-much");
+    let message = catalyst.told(PATIENCE, place, "Stalled", "NotDelegated");
+    say("  $ kubectl get egresspolicy too-much -n prj-shop -o wide");
+    say(&indented(&format!("NotDelegated: {message}")));
+    done("it was told", since);
+    let policy = catalyst.the("EgressPolicy", Some("prj-shop"), "too-much");
+    assert!(!policy["status"]["networkPolicies"].is_null(), "its other entry holds: {policy:#}");
+    catalyst.ready("Project", None, "shop");
+    say("  its other entry holds all the same, and the project stays ready");
+    catalyst.delete("EgressPolicy", Some("prj-shop"), "too-much");
+}
+
+fn stop(mut catalyst: Installation) {
+    title("the end");
+    let since = Instant::now();
+    for operator in [&mut catalyst.agent, &mut catalyst.secrets] {
+        let ended = operator.term(PATIENCE);
+        assert!(ended.success(), "after SIGTERM it ended with {ended}");
+    }
+    drop(catalyst);
+    done("both processes let go of their leases, and the cluster is gone", since);
+}
+
+fn keep(catalyst: Installation, programs: &Path) {
+    let Installation { agent, secrets, control_plane, .. } = catalyst;
+    // Dropped, they would be killed.
+    std::mem::forget((agent, secrets));
+    let kubeconfig = control_plane.keep().unwrap_or_else(|error| panic!("{error}"));
+    title("it runs on");
+    say(&format!("  export KUBECONFIG={}", kubeconfig.display()));
+    say(&format!("  export PATH={}:$PATH", programs.display()));
+    say("  make down    # stops it");
+}
+
+/// Waits until every object of ours in a folder of the examples is Ready.
+fn ready(catalyst: &Installation, folder: &str) {
+    for file in files(&repository().join("gitops-examples").join(folder)) {
+        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{error}"));
+        for object in documents(&text) {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let (kind, metadata) = (text(&object["kind"]), &object["metadata"]);
+            if text(&object["apiVersion"]).starts_with("cra.diagrid.io/") {
+                let ready =
+                    catalyst.ready(&kind, metadata["namespace"].as_str(), &text(&metadata["name"]));
+                assert_eq!(condition(&ready, "Ready")["reason"], "Ready");
+            }
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{error}"));
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    let within = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
+    paths.into_iter().flat_map(within).collect()
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Runs kubectl as a cluster administrator, in front of the audience.
+fn run(catalyst: &Installation, line: &str) {
+    say(&format!("  $ kubectl {line}"));
+    let line = line.replace("gitops-examples", &repository().join("gitops-examples").to_string_lossy());
+    say(&indented(catalyst.kubectl(&line).trim_end()));
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn title(text: &str) {
+    say(&format!("\n{text}"));
+}
+
+fn done(text: &str, since: Instant) {
+    say(&format!("  {text}: {:.2} s", since.elapsed().as_secs_f32()));
+}
+
+fn say(text: &str) {
+    SCREEN.say(text);
+}
+
+static SCREEN: Screen = Screen(Mutex::new(None));
+
+/// What people look at: a dot where it would stand still.
+struct Screen(Mutex<Option<(Instant, bool)>>);
+
+impl Screen {
+    fn say(&self, text: &str) {
+        let Ok(mut last) = self.0.lock() else { return };
+        let dots = last.is_some_and(|(_, dots)| dots);
+        // Whoever closed the pipe wants no more of it.
+        let _ = writeln!(stdout(), "{}{text}", if dots { "\n" } else { "" });
+        *last = Some((Instant::now(), false));
+    }
+
+    fn breathe(&self) {
+        let Ok(mut last) = self.0.lock() else { return };
+        if last.is_none_or(|(since, _)| since.elapsed() > SILENCE) {
+            if last.is_some() {
+                let _ = stdout().write_all(b".").and_then(|()| stdout().flush());
+            }
+            *last = Some((Instant::now(), last.is_some()));
+        }
+    }
+}
