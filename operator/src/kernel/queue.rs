@@ -133,7 +133,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn now_wins_over_later_and_later_still_comes() {
         let queue = Queue::default();
-        queue.add_after(place("a"), Duration::from_secs(60));
+        queue.add_after(place("a"), Duration::from_mins(1));
         queue.add_after(place("b"), Duration::from_secs(5));
         queue.add(place("a"));
         assert_eq!(queue.next().await, place("a"));

@@ -17,8 +17,8 @@ use super::apply::{self, Applicant, Applied};
 use super::cluster::Mode;
 use super::error::Error;
 use super::secrets;
+use super::shared::Shared;
 use super::store::{Place, Store};
-use super::wiring::Shared;
 
 /// How long one turn may take.
 const TURN: Duration = Duration::from_mins(1);

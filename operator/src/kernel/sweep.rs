@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::secrets::{refresh, resource};
-use super::wiring::Shared;
+use super::shared::Shared;
 
 /// How long one round takes, and the shortest step: at most 60 lists a minute, however many namespaces there are.
 const ROUND: Duration = Duration::from_mins(10);

@@ -22,9 +22,9 @@ use super::error::Error;
 use super::gate::Gate;
 use super::metrics::Metrics;
 use super::reconcile::{Reconcile, Worker};
+use super::shared::Shared;
 use super::store::{Child, Place, Store};
 use super::watch::live;
-use super::wiring::Shared;
 
 const UID: &str = "11111111-1111-1111-1111-111111111111";
 

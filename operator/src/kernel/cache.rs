@@ -1,0 +1,91 @@
+//! What controllers read: caches of what the server holds, and the Secrets that no cache holds.
+
+use std::sync::Arc;
+
+use catalyst_plan::Live;
+
+use super::error::Error;
+use super::secrets;
+use super::shared::Shared;
+use super::store::{Child, Held, Place, State, Store};
+
+/// What is known of one kind, for controllers to read.
+pub struct Cache<T>(pub(super) Arc<Store<T>>);
+
+impl<T> Clone for Cache<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Held> Cache<T> {
+    /// One object.
+    pub async fn get(&self, namespace: Option<&str>, name: &str) -> Option<Arc<T>> {
+        self.0.settled().await;
+        self.0.get(&Place::new(namespace, name))
+    }
+
+    /// All objects in a namespace, in the order of names.
+    pub async fn within(&self, namespace: &str) -> Vec<Arc<T>> {
+        self.0.settled().await;
+        self.0.within(namespace).into_iter().map(|(_, object)| object).collect()
+    }
+
+    /// All objects and their places, in the order of namespaces and names.
+    pub async fn all(&self) -> Vec<Arc<T>> {
+        self.0.settled().await;
+        self.0.all().into_iter().map(|(_, object)| object).collect()
+    }
+
+    /// How many there are.
+    pub async fn count(&self) -> usize {
+        self.0.settled().await;
+        self.0.len()
+    }
+
+    /// Whether the server does not know the kind.
+    pub async fn is_missing(&self) -> bool {
+        self.0.settled().await;
+        self.0.state() == State::Missing
+    }
+
+    /// What is known now, without waiting: for triggers.
+    pub fn store(&self) -> &Arc<Store<T>> {
+        &self.0
+    }
+}
+
+impl Cache<Child> {
+    /// What is known of one child.
+    pub async fn live(&self, namespace: Option<&str>, name: &str) -> Option<Live> {
+        self.get(namespace, name).await.map(|child| child.0.clone())
+    }
+
+    /// What stands in a namespace, by name.
+    pub async fn standing(&self, namespace: &str) -> Vec<(String, Live)> {
+        self.0.settled().await;
+        self.0
+            .within(namespace)
+            .into_iter()
+            .map(|(place, child)| (place.name, child.0.clone()))
+            .collect()
+    }
+}
+
+/// The Secrets of ours, which are never watched: asked for when it matters.
+#[derive(Clone)]
+pub struct Secrets(pub(super) Arc<Shared>);
+
+impl Secrets {
+    /// The names of those that stand in a namespace now, by a list.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn standing(&self, namespace: &str) -> Result<Vec<String>, Error> {
+        if let Some(cluster) = &self.0.cluster {
+            secrets::refresh(cluster, &self.0.children, namespace).await?;
+        }
+        let standing = self.0.children.store(&secrets::resource()).within(namespace);
+        Ok(standing.into_iter().map(|(place, _)| place.name).collect())
+    }
+}
