@@ -1,10 +1,15 @@
 //! What people and Deployments run: one binary, a subcommand each.
 
+mod crds;
+pub mod render;
+mod show;
+
 use std::collections::BTreeSet;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::agent::{self, Options};
@@ -22,6 +27,18 @@ struct Cli {
 enum Command {
     /// Run the controllers. This is what the Deployments do.
     Agent(Agent),
+    Render(render::Render),
+    Crds(crds::Crds),
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// YAML documents.
+    #[default]
+    Yaml,
+    /// One JSON List.
+    Json,
 }
 
 #[derive(Args, Debug)]
@@ -56,6 +73,23 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         Command::Agent(agent) => run_agent(agent),
+        Command::Render(render) => print(|out| render.run(&mut io::stdin().lock(), out, &mut io::stderr().lock())),
+        Command::Crds(crds) => print(|out| crds.run(out).map(|()| true)),
+    }
+}
+
+/// Runs what writes to stdout and says whether all is well. A reader that stops reading, as `head` does, is no fault.
+fn print(run: impl FnOnce(&mut dyn Write) -> io::Result<bool>) -> ExitCode {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match run(&mut out).and_then(|well| out.flush().map(|()| well)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(error) => {
+            // If stderr can't be written there is nobody to tell.
+            let _ = writeln!(io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -17,7 +17,7 @@ struct Controller {
 
 pub(super) fn wire(kernel: &mut Kernel) {
     let controller = Controller { projects: kernel.cache() };
-    kernel.controller(controller).on::<Project>(inside).start();
+    kernel.controller(controller).on_spec::<Project>(inside).start();
 }
 
 impl Reconcile for Controller {

@@ -12,14 +12,14 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 
-use super::{all, inside, is_bound, project_of, the_one};
+use super::{Access, all, inside, project_of, the_one, waiting_for_room};
 use crate::kernel::{Cache, Child, Error, Kernel, Place, Reconcile, Store};
 
 struct Controller {
     regions: Cache<Region>,
     projects: Cache<Project>,
     apps: Cache<AppIdentity>,
-    bindings: Cache<Child>,
+    access: Access,
     configurations: Cache<Child>,
 }
 
@@ -28,14 +28,14 @@ pub(super) fn wire(kernel: &mut Kernel) {
         regions: kernel.cache(),
         projects: kernel.cache(),
         apps: kernel.cache(),
-        bindings: kernel.children::<RoleBinding>(),
+        access: Access::new(kernel, AGENT_BINDING),
         configurations: kernel.children::<Configuration>(),
     };
     kernel
         .controller(controller)
-        .on::<Region>(|_, apps| all(apps))
-        .on::<Project>(inside)
-        .on::<AppIdentity>(refused)
+        .on_spec::<Region>(|_, apps| all(apps))
+        .on_spec::<Project>(inside)
+        .on_spec::<AppIdentity>(refused)
         .on_child::<RoleBinding>(|place, _, apps| {
             apps.within(&place.namespace).into_iter().map(|(place, _)| place).collect()
         })
@@ -57,7 +57,7 @@ impl Reconcile for Controller {
             region: the_one(&self.regions).await,
             project: project_of(&self.projects, app.namespace()).await,
             apps: self.apps.all().await,
-            bound: is_bound(&self.bindings, &namespace, AGENT_BINDING).await,
+            bound: self.access.granted(&namespace).await,
             dapr: !self.configurations.is_missing().await,
         })
     }
@@ -68,10 +68,6 @@ impl Reconcile for Controller {
 }
 
 /// An app that comes or goes may make room for those that there was no room for.
-fn refused(_: &AppIdentity, apps: &Store<AppIdentity>) -> Vec<Place> {
-    let waits = |app: &AppIdentity| {
-        let conditions = app.status.iter().flat_map(|status| &status.conditions);
-        conditions.into_iter().any(|condition| condition.reason == "OverCapacity")
-    };
-    apps.all().into_iter().filter(|(_, app)| waits(app)).map(|(place, _)| place).collect()
+fn refused(_: &AppIdentity, all: &Store<AppIdentity>) -> Vec<Place> {
+    waiting_for_room(all, |app| app.status.as_ref().map_or(&[], |status| &status.conditions))
 }

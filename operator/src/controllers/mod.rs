@@ -11,9 +11,10 @@ mod secret;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use catalyst_crds::{AppIdentity, EgressPolicy, Project, Region, SecretRef};
-use catalyst_plan::names;
+use catalyst_crds::{AppIdentity, Condition, EgressPolicy, Project, Region, SecretRef};
+use catalyst_plan::{Live, names};
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 
 use crate::kernel::{Cache, Child, Kernel, Place, Primary, Store};
@@ -68,12 +69,36 @@ async fn project_of(projects: &Cache<Project>, namespace: Option<String>) -> Opt
     projects.get(None, names::project_of(namespace.as_deref()?)?).await
 }
 
-/// Whether a binding of ours stands in a namespace.
-async fn is_bound(bindings: &Cache<Child>, namespace: &str, binding: &str) -> bool {
-    bindings
-        .live(Some(namespace), binding)
-        .await
-        .is_some_and(|live| live.is_managed() && !live.deleting)
+/// Whether we may write in a namespace: a binding of ours stands in it, and it is not going.
+struct Access {
+    namespaces: Cache<Child>,
+    bindings: Cache<Child>,
+    binding: &'static str,
+}
+
+impl Access {
+    fn new(kernel: &mut Kernel, binding: &'static str) -> Self {
+        let namespaces = kernel.everything::<Namespace>();
+        Self { namespaces, bindings: kernel.children::<RoleBinding>(), binding }
+    }
+
+    async fn granted(&self, namespace: &str) -> bool {
+        let stays = |live: Live| !live.deleting;
+        self.namespaces.live(None, namespace).await.is_some_and(stays)
+            && self.bindings.live(Some(namespace), self.binding).await.is_some_and(stays)
+    }
+}
+
+/// What waits for room in the region: it is looked at again when something else comes or goes.
+fn waiting_for_room<K: Primary>(
+    primaries: &Store<K>,
+    conditions: fn(&K) -> &[Condition],
+) -> Vec<Place> {
+    let waits = |primary: &K| {
+        conditions(primary).iter().any(|condition| condition.reason == "OverCapacity")
+    };
+    let all = primaries.all().into_iter();
+    all.filter(|(_, primary)| waits(primary)).map(|(place, _)| place).collect()
 }
 
 /// The place of the Project whose namespace an object lies in.

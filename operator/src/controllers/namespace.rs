@@ -12,7 +12,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 
-use super::{Settings, all, place_of_project, the_one};
+use super::{Settings, all, place_of_project, the_one, waiting_for_room};
 use crate::kernel::{Cache, Child, Error, Kernel, Place, Reconcile, Secrets, Store};
 
 struct Controller {
@@ -38,8 +38,8 @@ pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
     };
     kernel
         .controller(controller)
-        .on::<Region>(|_, projects| all(projects))
-        .on::<Project>(refused)
+        .on_spec::<Region>(|_, projects| all(projects))
+        .on_spec::<Project>(refused)
         .on_child::<Namespace>(|place, _, _| place_of_project(Some(&place.name)))
         .on_child::<NetworkPolicy>(|place, _, projects| leaving(place, projects))
         .on_child::<ServiceAccount>(|place, _, projects| leaving(place, projects))
@@ -79,17 +79,10 @@ impl Reconcile for Controller {
 }
 
 /// A Project that comes or goes may make room for those that the region had no room for.
-pub(super) fn refused(_: &Project, projects: &Store<Project>) -> Vec<Place> {
-    let waits = |project: &Project| {
-        let conditions = project.status.iter().flat_map(|status| &status.conditions);
-        conditions.into_iter().any(|condition| condition.reason == "OverCapacity")
-    };
-    projects
-        .all()
-        .into_iter()
-        .filter(|(_, project)| waits(project))
-        .map(|(place, _)| place)
-        .collect()
+pub(super) fn refused(_: &Project, all: &Store<Project>) -> Vec<Place> {
+    waiting_for_room(all, |project| {
+        project.status.as_ref().map_or(&[], |status| &status.conditions)
+    })
 }
 
 /// The Project of a child, while it waits for its children to go.

@@ -15,7 +15,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 
-use super::{Settings, all, is_bound, place_of_project, project_place, the_one};
+use super::{Access, Settings, all, place_of_project, project_place, the_one};
 use crate::kernel::{Cache, Child, Error, Kernel, Reconcile, Secrets};
 
 /// The Service of the cluster's DNS: NodeLocal DNSCache answers on its addresses, without a pod behind them.
@@ -27,7 +27,7 @@ struct Controller {
     policies: Cache<EgressPolicy>,
     apps: Cache<AppIdentity>,
     namespaces: Cache<Child>,
-    bindings: Cache<Child>,
+    access: Access,
     standing: Cache<Child>,
     accounts: Cache<Child>,
     configurations: Cache<Child>,
@@ -44,7 +44,7 @@ pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
         policies: kernel.cache(),
         apps: kernel.cache(),
         namespaces: kernel.everything::<Namespace>(),
-        bindings: kernel.children::<RoleBinding>(),
+        access: Access::new(kernel, AGENT_BINDING),
         standing: kernel.children::<NetworkPolicy>(),
         accounts: kernel.children::<ServiceAccount>(),
         configurations: kernel.children::<Configuration>(),
@@ -54,10 +54,10 @@ pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
     };
     kernel
         .controller(controller)
-        .on::<Region>(|_, projects| all(projects))
-        .on::<Project>(neighbours)
-        .on::<EgressPolicy>(|policy, _| project_place(policy))
-        .on::<AppIdentity>(|app, _| project_place(app))
+        .on_spec::<Region>(|_, projects| all(projects))
+        .on_spec::<Project>(neighbours)
+        .on_spec::<EgressPolicy>(|policy, _| project_place(policy))
+        .on_spec::<AppIdentity>(|app, _| project_place(app))
         .on_cached(&dns, |_: &Service, projects| all(projects))
         .on_child::<Namespace>(|place, _, _| place_of_project(Some(&place.name)))
         .on_child::<RoleBinding>(|place, _, _| place_of_project(place.namespace()))
@@ -88,7 +88,7 @@ impl Reconcile for Controller {
             policies: self.policies.within(&namespace).await,
             apps: self.apps.within(&namespace).await.iter().map(|app| app.name_any()).collect(),
             namespace: self.namespaces.live(None, &namespace).await,
-            bound: is_bound(&self.bindings, &namespace, AGENT_BINDING).await,
+            bound: self.access.granted(&namespace).await,
             standing: standing
                 .map(|(name, live)| (Key::of::<NetworkPolicy>(Some(&namespace), &name), live))
                 .collect(),

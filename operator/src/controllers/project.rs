@@ -28,8 +28,8 @@ pub(super) fn wire(kernel: &mut Kernel) {
     };
     kernel
         .controller(controller)
-        .on::<Region>(|_, projects| all(projects))
-        .on::<Project>(super::namespace::refused)
+        .on_spec::<Region>(|_, projects| all(projects))
+        .on_spec::<Project>(super::namespace::refused)
         .on::<AppIdentity>(|app, _| project_place(app))
         .on_child::<Namespace>(|place, _, _| place_of_project(Some(&place.name)))
         .start();

@@ -21,9 +21,9 @@ pub(super) fn wire(kernel: &mut Kernel) {
         Controller { regions: kernel.cache(), projects: kernel.cache(), apps: kernel.cache() };
     kernel
         .controller(controller)
-        .on::<Region>(|_, regions| all(regions))
-        .on::<Project>(|_, regions| all(regions))
-        .on::<AppIdentity>(|_, regions| all(regions))
+        .on_spec::<Region>(|_, regions| all(regions))
+        .on_spec::<Project>(|_, regions| all(regions))
+        .on_spec::<AppIdentity>(|_, regions| all(regions))
         .start();
 }
 

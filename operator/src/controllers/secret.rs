@@ -11,15 +11,15 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 
-use super::{all, inside, is_bound, project_of};
-use crate::kernel::{Cache, Child, Error, Kernel, Place, Reconcile, Store};
+use super::{Access, all, inside, project_of};
+use crate::kernel::{Cache, Error, Kernel, Place, Reconcile, Store};
 
 /// The Secret that holds the key of all fingerprints, drawn once.
 const FINGERPRINT_KEY: &str = "fingerprint-key";
 
 struct Controller {
     projects: Cache<Project>,
-    bindings: Cache<Child>,
+    access: Access,
     remote: Cache<Secret>,
 }
 
@@ -28,12 +28,12 @@ pub(super) fn wire(kernel: &mut Kernel) {
     let remote = kernel.cache_in(names::SECRETS_NAMESPACE);
     let controller = Controller {
         projects: kernel.cache(),
-        bindings: kernel.children::<RoleBinding>(),
+        access: Access::new(kernel, SECRETS_BINDING),
         remote: remote.clone(),
     };
     kernel
         .controller(controller)
-        .on::<Project>(inside)
+        .on_spec::<Project>(inside)
         .on_child::<RoleBinding>(|place, _, references| {
             references.within(&place.namespace).into_iter().map(|(place, _)| place).collect()
         })
@@ -61,7 +61,7 @@ impl Reconcile for Controller {
         };
         let key = self.read(FINGERPRINT_KEY).await;
         Ok(World {
-            bound: is_bound(&self.bindings, &namespace, SECRETS_BINDING).await,
+            bound: self.access.granted(&namespace).await,
             project,
             remote,
             fingerprint_key: key.and_then(|mut key| key.remove("key")),

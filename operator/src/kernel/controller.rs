@@ -40,6 +40,22 @@ impl<R: Reconcile> Wiring<'_, R> {
         self
     }
 
+    /// As [`Wiring::on`], but a change of status alone wakes nobody: for those who do not read it.
+    #[must_use]
+    pub fn on_spec<K: Primary>(
+        self,
+        map: impl Fn(&K, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static,
+    ) -> Self {
+        let store = Arc::clone(self.kernel.cache::<K>().store());
+        let (primaries, queue) = (Arc::clone(&self.primaries), Arc::clone(&self.queue));
+        store.listen(move |news| {
+            if !is_status_alone(news) {
+                wake(news, &primaries, &queue, |_, object| map(object, &primaries));
+            }
+        });
+        self
+    }
+
     /// As [`Wiring::on`], for a cache that does not hold all of its kind.
     #[must_use]
     pub fn on_cached<K: Primary>(
@@ -86,15 +102,8 @@ impl<R: Reconcile> Wiring<'_, R> {
         map: impl Fn(&Place, &T, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static,
     ) {
         let (primaries, queue) = (Arc::clone(&self.primaries), Arc::clone(&self.queue));
-        store.listen(move |news| match news {
-            News::Changed(change) => {
-                for object in [change.old, change.new].into_iter().flatten() {
-                    for place in map(change.place, object, &primaries) {
-                        queue.add(place);
-                    }
-                }
-            }
-            News::Listed => primaries.all().into_iter().for_each(|(place, _)| queue.add(place)),
+        store.listen(move |news| {
+            wake(news, &primaries, &queue, |place, object| map(place, object, &primaries));
         });
     }
 
@@ -112,6 +121,36 @@ impl<R: Reconcile> Wiring<'_, R> {
             self.kernel.tasks.push(Box::pin(work(worker, self.queue, Arc::clone(cluster))));
         }
     }
+}
+
+/// Puts in line what `map` names for an object as it was and as it is; after a list, every primary.
+fn wake<T, K: Primary>(
+    news: &News<'_, T>,
+    primaries: &Store<K>,
+    queue: &Queue,
+    map: impl Fn(&Place, &T) -> Vec<Place>,
+) {
+    let places: Vec<Place> = match news {
+        News::Changed(change) => {
+            let both = [change.old, change.new].into_iter().flatten();
+            both.flat_map(|object| map(change.place, object)).collect()
+        }
+        News::Listed => primaries.all().into_iter().map(|(place, _)| place).collect(),
+    };
+    for place in places {
+        queue.add(place);
+    }
+}
+
+/// Whether an object is the same in all but its status. The generation counts changes of the spec.
+fn is_status_alone<K: Primary>(news: &News<'_, K>) -> bool {
+    let News::Changed(change) = news else { return false };
+    let (Some(old), Some(new)) = (change.old, change.new) else { return false };
+    let (old, new) = (old.meta(), new.meta());
+    old.uid == new.uid
+        && old.generation == new.generation
+        && old.deletion_timestamp == new.deletion_timestamp
+        && old.labels == new.labels
 }
 
 async fn work<R: Reconcile>(worker: Arc<Worker<R>>, queue: Arc<Queue>, cluster: Arc<Cluster>) {

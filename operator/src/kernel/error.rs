@@ -19,6 +19,9 @@ pub enum Error {
     /// A Secret that another value is copied from is not there.
     #[error("{0} is not there yet")]
     Absent(Key),
+    /// The operating system gave no random bytes.
+    #[error("no random bytes could be drawn")]
+    Entropy,
     /// This process may not write now: another one holds the lease, or the lease can't be renewed.
     #[error("the lease is not held, so nothing is written")]
     NotHolder,
@@ -54,6 +57,7 @@ impl Error {
             Self::Held(..) => "HeldByOther",
             Self::Terminating(_) => "Terminating",
             Self::Absent(_) => "SecretMissing",
+            Self::Entropy => "NoEntropy",
             Self::NotHolder => "NotHolder",
             Self::Timeout(_) => "Timeout",
             Self::Api { source, .. } => match code(source) {

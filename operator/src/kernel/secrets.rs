@@ -149,21 +149,11 @@ pub(super) async fn draw_once(
     name: String,
     concern: &'static str,
 ) {
-    let key = Key { resource: resource(), namespace: Some(namespace.clone()), name: name.clone() };
-    let manager = names::field_manager(concern);
+    let key = Key { resource: resource(), namespace: Some(namespace), name };
     loop {
         cluster.gate().opened().await;
-        let value = draw("", 32);
-        let manifest = json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": name, "namespace": namespace, "labels": {(names::MANAGED_BY): names::CATALYST}},
-            "type": "Opaque",
-            "immutable": true,
-            "data": {"key": *value},
-        });
-        match cluster.apply(&key, &manager, &manifest, Mode::CreateOnly).await {
-            Ok(_) => break,
+        match drawn(&cluster, &key, concern).await {
+            Ok(()) => break,
             Err(error) => {
                 tracing::warn!(object = %key, error = %error, "key can't be drawn");
                 tokio::time::sleep(AGAIN).await;
@@ -171,6 +161,23 @@ pub(super) async fn draw_once(
         }
     }
     std::future::pending::<()>().await;
+}
+
+async fn drawn(cluster: &Cluster, key: &Key, concern: &'static str) -> Result<(), Error> {
+    let manifest = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "labels": {(names::MANAGED_BY): names::CATALYST},
+        },
+        "type": "Opaque",
+        "immutable": true,
+        "data": {"key": *draw("", 32)?},
+    });
+    let manager = names::field_manager(concern);
+    cluster.apply(key, &manager, &manifest, Mode::CreateOnly).await.map(drop)
 }
 
 /// A hash of what is wanted, without any value: the plan, and the versions of the Secrets that are copied from.
@@ -216,7 +223,7 @@ async fn resolve(
             Datum::Generated { prefix, bytes } => match found.and_then(|found| stands(found, name))
             {
                 Some(value) => value,
-                None => draw(prefix, *bytes),
+                None => draw(prefix, *bytes)?,
             },
             Datum::CopyOf { secret, key } => {
                 let source = beside(object, secret);
@@ -229,12 +236,11 @@ async fn resolve(
     Ok(values)
 }
 
-fn draw(prefix: &str, bytes: usize) -> Zeroizing<String> {
+fn draw(prefix: &str, bytes: usize) -> Result<Zeroizing<String>, Error> {
     let mut drawn = Zeroizing::new(vec![0_u8; bytes]);
-    // aws-lc's generator fails only if the operating system has no entropy, and then it aborts by itself.
-    while rand::fill(&mut drawn).is_err() {}
+    rand::fill(&mut drawn).map_err(|_| Error::Entropy)?;
     let text = Zeroizing::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(&*drawn)));
-    Zeroizing::new(STANDARD.encode(&*text))
+    Ok(Zeroizing::new(STANDARD.encode(&*text)))
 }
 
 fn stands(object: &DynamicObject, key: &str) -> Option<Zeroizing<String>> {

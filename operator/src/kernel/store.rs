@@ -158,13 +158,22 @@ impl<T: Held> Store<T> {
         }
     }
 
-    /// Takes in a complete list: what is not in it is forgotten.
+    /// Takes in a complete list: what is not in it is forgotten. Where our own write is newer than the list, it stays.
     pub fn replace(&self, list: Vec<(Place, T)>) {
         {
             let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+            let listed = list.into_iter().map(|(place, object)| {
+                let known = objects.get(&place);
+                let newer = known.filter(|known| {
+                    known.uid() == object.uid() && known.version() > object.version()
+                });
+                let object = newer.cloned().unwrap_or_else(|| Arc::new(object));
+                (place, object)
+            });
+            let listed: Vec<_> = listed.collect();
             objects.clear();
-            for (place, object) in list {
-                objects.insert(&place, Arc::new(object));
+            for (place, object) in listed {
+                objects.insert(&place, object);
             }
         }
         self.state.send_replace(State::Ready);
@@ -176,12 +185,10 @@ impl<T: Held> Store<T> {
         self.state.send_replace(State::Ready);
     }
 
-    /// Notes that the server does not know the kind.
+    /// Notes that the server does not know the kind. A store that still holds objects does not believe it:
+    /// a server that is starting says so too, and a kind that goes takes its objects with it first.
     pub fn missing(&self) {
-        if self.state.send_replace(State::Missing) != State::Missing {
-            let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-            objects.clear();
-            drop(objects);
+        if self.is_empty() && self.state.send_replace(State::Missing) != State::Missing {
             self.tell(&News::Listed);
         }
     }

@@ -50,7 +50,7 @@ impl Operator {
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_LOG", "info,catalyst=debug");
         let process = control_plane.spawn(&self.name, &command).expect("catalyst runs");
-        self.log = process.log().to_owned();
+        process.log().clone_into(&mut self.log);
         self.running = Some((process, port));
     }
 

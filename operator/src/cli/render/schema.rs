@@ -21,6 +21,12 @@ pub(super) fn is_namespaced(kind: &str) -> bool {
     DEFINITIONS.iter().any(|definition| definition.spec.names.kind == kind && definition.spec.scope == "Namespaced")
 }
 
+/// Whether the API server puts an empty `spec` where there is none.
+pub(super) fn defaults_spec(kind: &str) -> bool {
+    let spec = of(kind).and_then(|schema| schema.properties.as_ref()?.get("spec"));
+    spec.is_some_and(|spec| spec.default.is_some())
+}
+
 /// The schema of a kind.
 fn of(kind: &str) -> Option<&'static JSONSchemaProps> {
     let definition = DEFINITIONS.iter().find(|definition| definition.spec.names.kind == kind)?;

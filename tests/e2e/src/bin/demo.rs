@@ -33,7 +33,7 @@ metadata: {name: too-much, namespace: prj-shop}
 spec:
   allowed:
   - {name: partner, cidrs: [10.99.0.0/16], ports: [{port: 443}]}
-  - {name: dns-check, cidrs: [10.20.0.53/32], ports: [{port: 8080}]}
+  - {name: mail, cidrs: [10.20.0.25/32], ports: [{port: 465}]}
 ";
 
 /// A hole, as a tenant would make it.
@@ -130,7 +130,7 @@ fn tenants(catalyst: &Installation) {
     let tina = catalyst.control_plane.kubeconfig_for("tina", "tina", &[]);
     let tina = tina.unwrap_or_else(|error| panic!("{error}"));
     let since = Instant::now();
-    say("  $ kubectl apply -f everything.yaml --as=tina");
+    say("  tina$ kubectl create -f everything.yaml    # a NetworkPolicy with egress: [{}]");
     let words = ["--kubeconfig".as_ref(), tina.as_os_str(), "create".as_ref(), "-f-".as_ref()];
     // Authorisation takes a moment to see a new binding.
     let refused = catalyst.until(PATIENCE, "tina is refused by admission", || {
@@ -143,11 +143,13 @@ fn tenants(catalyst: &Installation) {
     done("nothing was opened", since);
 
     title("a team's file asks for more than it may have");
+    say("  EgressPolicy too-much:");
+    say(&indented(BAD_POLICY.split_once("spec:\n").map_or("", |(_, spec)| spec).trim_end()));
     let since = Instant::now();
     catalyst.apply(BAD_POLICY);
     let place = ("EgressPolicy", Some("prj-shop"), "too-much");
     let message = catalyst.told(PATIENCE, place, "Stalled", "NotDelegated");
-    say("  $ kubectl get egresspolicy too-much -n prj-shop -o wide");
+    say("  its condition Ready is False:");
     say(&indented(&format!("NotDelegated: {message}")));
     done("it was told", since);
     let policy = catalyst.the("EgressPolicy", Some("prj-shop"), "too-much");

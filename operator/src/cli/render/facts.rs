@@ -1,0 +1,70 @@
+//! What `render` can't know without a cluster: from `--facts FILE`, or the stand-ins below.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::decode::decode;
+use super::fault::{Fault, Step, mend, way};
+use super::input::Source;
+use super::node::{At, parse};
+
+/// Facts of the cluster that is planned for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Facts {
+    /// The namespace of the release. Stand-in: `catalyst-system`.
+    pub release_namespace: String,
+    /// Whether the cluster knows Dapr's kinds. Stand-in: true.
+    pub dapr: bool,
+    /// Namespaces that stand, beside those in the files. Stand-in: none.
+    pub namespaces: Vec<Standing>,
+}
+
+/// A namespace that stands.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Standing {
+    /// Its name.
+    pub name: String,
+    /// Its labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self { release_namespace: "catalyst-system".into(), dapr: true, namespaces: Vec::new() }
+    }
+}
+
+impl Facts {
+    /// Reads a facts file.
+    pub(super) fn read(source: &Source) -> Result<Self, Vec<Fault>> {
+        let (documents, faults) = parse(&source.bytes);
+        let mut faults: Vec<Fault> = faults.into_iter().map(|(at, message)| Fault::new(&source.name, at, message)).collect();
+        let facts = match documents.as_slice() {
+            [] => Self::default(),
+            [one] => {
+                let (facts, unknown) = decode::<Self>(one);
+                for steps in unknown {
+                    let (name, known) = match steps.as_slice() {
+                        [Step::Field(name)] => (name.as_str(), &["releaseNamespace", "dapr", "namespaces"][..]),
+                        [.., Step::Field(name)] => (name.as_str(), &["name", "labels"][..]),
+                        _ => continue,
+                    };
+                    faults.push(Fault::new(&source.name, one.at, format!("{} is no fact: {}", way(&steps), mend(name, known))));
+                }
+                facts.unwrap_or_else(|wrong| {
+                    let message = format!("{} {}", way(&wrong.steps()), wrong.message);
+                    faults.push(Fault::new(&source.name, wrong.at, message.trim_start()));
+                    Self::default()
+                })
+            }
+            _ => {
+                faults.push(Fault::new(&source.name, At::default(), "holds several documents: write all facts in one"));
+                Self::default()
+            }
+        };
+        if faults.is_empty() { Ok(facts) } else { Err(faults) }
+    }
+}

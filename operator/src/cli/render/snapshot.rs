@@ -1,0 +1,116 @@
+//! What one concern plans for a world of manifests, as text that reads as documentation.
+
+use std::fmt::Write as _;
+
+use catalyst_plan::readiness::{needs, standing};
+use catalyst_plan::Object;
+use serde_json::Value;
+
+use super::facts::Facts;
+use super::fault::Fault;
+use super::input::Source;
+use super::node::At;
+use super::offline::{Judged, play};
+use super::manifests::Manifests;
+use crate::cli::show;
+
+/// What one concern plans for a world.
+pub struct Snapshot {
+    /// What it would apply, in that order.
+    pub objects: Vec<Object>,
+    /// Every object of ours and the status it would have, whatever the concern.
+    pub judged: Vec<Judged>,
+    /// Verdicts as comments, then the manifests.
+    pub text: String,
+}
+
+impl Snapshot {
+    /// The manifests as they are shown: what an API server would take.
+    pub fn manifests(&self) -> Vec<Value> {
+        self.objects.iter().map(show::manifest).collect()
+    }
+}
+
+/// Plans everything in `world` (YAML, as `catalyst render -f` reads it) and shows what one concern comes to.
+///
+/// # Errors
+/// Everything that is wrong with the YAML.
+pub fn snapshot(world: &str, concern: &str) -> Result<Snapshot, Vec<Fault>> {
+    let source = Source { name: "world.yaml".into(), bytes: world.into() };
+    let ours = |message: String| vec![Fault::new(&source.name, At::default(), message)];
+    let manifests = Manifests::read(std::slice::from_ref(&source), Vec::new())?;
+    let outcome = play(manifests, &Facts::default()).map_err(ours)?;
+    let objects: Vec<Object> =
+        outcome.planned.into_iter().filter(|planned| planned.concern == concern).map(|planned| planned.object).collect();
+    let mut text = String::new();
+    for judged in &outcome.judged {
+        comment(&mut text, &verdict(judged));
+        if speaks(concern, &judged.key.resource.kind) {
+            for line in fields(&judged.status).map_err(ours)?.lines() {
+                comment(&mut text, &format!("  {line}"));
+            }
+        }
+    }
+    for object in &objects {
+        text.push_str(&show::yaml(&show::manifest(object)).map_err(ours)?);
+    }
+    Ok(Snapshot { objects, judged: outcome.judged, text })
+}
+
+fn comment(text: &mut String, line: &str) {
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "# {line}");
+}
+
+/// The kinds whose status says something of a concern beside its conditions.
+fn speaks(concern: &str, kind: &str) -> bool {
+    let kinds: &[&str] = match concern {
+        "region" => &["Region"],
+        "project" | "namespace" => &["Project"],
+        "network" | "egress" => &["EgressPolicy"],
+        "identity" => &["AppIdentity"],
+        "secret" => &["SecretRef"],
+        _ => &[],
+    };
+    kinds.contains(&kind)
+}
+
+/// The fields of a status beside its conditions, as YAML.
+fn fields(status: &Value) -> Result<String, String> {
+    let mut fields = status.as_object().cloned().unwrap_or_default();
+    fields.remove("conditions");
+    fields.remove("observedGeneration");
+    // Warnings are in the verdict.
+    fields.remove("warnings");
+    if fields.is_empty() {
+        return Ok(String::new());
+    }
+    let yaml = show::yaml(&Value::Object(fields))?;
+    Ok(yaml.trim_start_matches("---\n").to_string())
+}
+
+/// One line for one object: `EgressPolicy prj-blog/db: NotDelegated: spec.allowed[0] ...`.
+pub(super) fn verdict(judged: &Judged) -> String {
+    let Some(ready) = standing(&judged.status, "Ready") else {
+        return format!("{}: nothing is said of it", judged.key);
+    };
+    let mut line = format!("{}: {}", judged.key, ready.reason);
+    if !ready.message.is_empty() {
+        line.push_str(": ");
+        line.push_str(&ready.message);
+    }
+    // Ready has the first problem; the other conditions may have more.
+    for need in needs(&judged.key.resource.kind) {
+        let other = standing(&judged.status, need);
+        for other in other.filter(|other| other.status == "False" && other.message != ready.message) {
+            line.push_str("; ");
+            line.push_str(&format!("{}: {}: {}", other.type_, other.reason, other.message));
+        }
+    }
+    line
+}
+
+/// Whether the object would be Ready.
+pub(super) fn is_ready(judged: &Judged) -> bool {
+    standing(&judged.status, "Ready").is_some_and(|ready| ready.status == "True")
+}
