@@ -64,7 +64,7 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
                 names::PROJECT
             ),
         )),
-        (_, Some(live)) if !live.is_managed() && !consents => Err(Invalid::new(
+        (_, Some(live)) if !is_made(project, live) && !consents => Err(Invalid::new(
             "NamespaceExists",
             format!(
                 "namespace {namespace} stands and does not consent: set its label {}: {name}, or name the project otherwise",
@@ -72,9 +72,9 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
             ),
         )),
         (NamespacePolicy::External, Some(live)) => {
-            Ok(furnish(project, world, None, live.is_managed()))
+            Ok(furnish(project, world, None, is_made(project, live)))
         }
-        (NamespacePolicy::Create, Some(live)) if !live.is_managed() => {
+        (NamespacePolicy::Create, Some(live)) if !is_made(project, live) => {
             let mut plan = furnish(project, world, Some(taken(project, live)), false);
             let level = live.label(names::POD_SECURITY);
             if let Some(level) = level.filter(|level| *level != RESTRICTED) {
@@ -87,6 +87,12 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
         }
         (NamespacePolicy::Create, _) => Ok(furnish(project, world, Some(made(project)), true)),
     }
+}
+
+/// Whether we made the namespace. Where somebody took the label away that says so, the ownerReference still does.
+fn is_made(project: &Project, live: &Live) -> bool {
+    let uid = project.metadata.uid.as_deref();
+    live.is_managed() || live.owners.iter().any(|owner| Some(owner.uid.as_str()) == uid)
 }
 
 /// The Pod Security level of a namespace that we make.

@@ -22,11 +22,13 @@ pub(super) struct Crds {
 impl Crds {
     pub(super) fn run(&self, out: &mut dyn Write) -> io::Result<()> {
         match self.output {
-            Format::Yaml => MANIFESTS.iter().try_for_each(|manifest| write!(out, "---\n{manifest}")),
+            Format::Yaml => {
+                MANIFESTS.iter().try_for_each(|manifest| write!(out, "---\n{manifest}"))
+            }
             Format::Json => {
                 let crds = catalyst_crds::definitions();
-                let items = crds.iter().map(serde_json::to_value).collect::<Result<_, _>>()?;
-                out.write_all(show::json_list(items).map_err(io::Error::other)?.as_bytes())
+                let items = crds.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
+                out.write_all(show::json_list(&items).map_err(io::Error::other)?.as_bytes())
             }
         }
     }

@@ -73,7 +73,9 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         Command::Agent(agent) => run_agent(agent),
-        Command::Render(render) => print(|out| render.run(&mut io::stdin().lock(), out, &mut io::stderr().lock())),
+        Command::Render(render) => {
+            print(|out| render.run(&mut io::stdin().lock(), out, &mut io::stderr().lock()))
+        }
         Command::Crds(crds) => print(|out| crds.run(out).map(|()| true)),
     }
 }
@@ -95,7 +97,12 @@ fn print(run: impl FnOnce(&mut dyn Write) -> io::Result<bool>) -> ExitCode {
 
 fn run_agent(agent: Agent) -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     // One TLS stack: nothing else may choose another one first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let options = Options {

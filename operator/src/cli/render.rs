@@ -10,7 +10,11 @@ mod offline;
 mod schema;
 
 mod snapshot;
+mod standing;
 mod strict;
+#[cfg(test)]
+mod tests;
+mod yaml;
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -18,14 +22,14 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::Value;
 
-pub use self::facts::{Facts, Standing};
+use self::facts::Facts;
 pub use self::fault::Fault;
-pub use self::offline::{Judged, Outcome, Planned, uid};
-pub use super::show::manifest;
-pub use self::snapshot::{Snapshot, snapshot};
-
 use self::input::Source;
 use self::manifests::Manifests;
+pub use self::offline::Judged;
+use self::offline::Outcome;
+pub use self::snapshot::{Snapshot, snapshot};
+pub use self::standing::uid;
 use super::{Format, show};
 
 /// Print what the controllers would apply for these files, without a cluster.
@@ -47,6 +51,7 @@ Examples:
 Facts of the cluster (--facts facts.yaml), with their stand-ins:
   releaseNamespace: catalyst-system   # where Catalyst itself runs
   dapr: true                          # whether the cluster has Dapr's CRDs
+  resolvers: []                       # cluster IPs of the Service kube-system/kube-dns
   namespaces:                         # what stands beside the files; none
   - {name: prj-shop, labels: {cra.diagrid.io/project: shop}}
 UIDs are made from kind, namespace and name.
@@ -54,7 +59,7 @@ UIDs are made from kind, namespace and name.
 Exit code: 0 all would be Ready; 1 something would not, or can't be read; 2 wrong usage.")]
 pub(in crate::cli) struct Render {
     /// A file, a folder with all *.yaml, *.yml and *.json in it, or - for stdin; may be repeated.
-    #[arg(short, long = "filename", required = true, value_name = "PATH")]
+    #[arg(short, long = "filename", required = true, num_args = 1.., value_name = "PATH")]
     filename: Vec<PathBuf>,
     /// How the manifests are printed.
     #[arg(short, long, value_enum, default_value_t)]
@@ -66,7 +71,12 @@ pub(in crate::cli) struct Render {
 
 impl Render {
     /// Returns whether everything would be Ready.
-    pub(super) fn run(&self, stdin: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<bool> {
+    pub(super) fn run(
+        &self,
+        stdin: &mut dyn Read,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+    ) -> io::Result<bool> {
         let (facts, mut faults) = match &self.facts {
             None => (Facts::default(), Vec::new()),
             Some(path) => read_facts(path),
@@ -82,10 +92,17 @@ impl Render {
         };
         for (kind, count) in &manifests.ignored {
             let objects = if *count == 1 { "object" } else { "objects" };
-            writeln!(err, "note: ignored {count} {objects} of kind {kind}, which Catalyst does not plan from")?;
+            writeln!(
+                err,
+                "note: ignored {count} {objects} of kind {kind}, which Catalyst does not plan from"
+            )?;
         }
         if manifests.count() == 0 {
-            writeln!(err, "note: nothing to plan: no object of {} in the files", catalyst_crds::GROUP)?;
+            writeln!(
+                err,
+                "note: nothing to plan: no object of {} in the files",
+                catalyst_crds::GROUP
+            )?;
         }
         let outcome = offline::play(manifests, &facts).map_err(io::Error::other)?;
         self.print(&outcome, out)?;
@@ -100,8 +117,12 @@ impl Render {
     fn print(&self, outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
         let mut items = outcome.planned.iter().map(|planned| show::manifest(&planned.object));
         match self.output {
-            Format::Yaml => items.try_for_each(|item: Value| out.write_all(show::yaml(&item).map_err(io::Error::other)?.as_bytes())),
-            Format::Json => out.write_all(show::json_list(items.collect()).map_err(io::Error::other)?.as_bytes()),
+            Format::Yaml => items.try_for_each(|item: Value| {
+                out.write_all(show::yaml(&item).map_err(io::Error::other)?.as_bytes())
+            }),
+            Format::Json => out.write_all(
+                show::json_list(&items.collect::<Vec<_>>()).map_err(io::Error::other)?.as_bytes(),
+            ),
         }
     }
 }
@@ -114,7 +135,10 @@ fn read_facts(path: &PathBuf) -> (Facts, Vec<Fault>) {
         },
         Err(error) => {
             let message = format!("can't be read: {error}");
-            (Facts::default(), vec![Fault::new(&path.display().to_string(), node::At::default(), message)])
+            (
+                Facts::default(),
+                vec![Fault::new(&path.display().to_string(), node::At::default(), message)],
+            )
         }
     }
 }

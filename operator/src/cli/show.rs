@@ -7,10 +7,11 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Map, Value, json};
 
 /// A manifest as it is shown: for a Secret with what its data would be, values left out.
-pub fn manifest(object: &Object) -> Value {
+pub(super) fn manifest(object: &Object) -> Value {
     let mut manifest = object.manifest.clone();
     if !object.data.is_empty() {
-        let data: BTreeMap<_, _> = object.data.iter().map(|(key, datum)| (key, value(datum))).collect();
+        let data: BTreeMap<_, _> =
+            object.data.iter().map(|(key, datum)| (key, value(datum))).collect();
         manifest["stringData"] = json!(data);
     }
     manifest
@@ -28,12 +29,13 @@ fn value(datum: &Datum) -> String {
 /// One YAML document, with the line that opens it.
 pub(super) fn yaml(value: &Value) -> Result<String, String> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-    let body = serde_saphyr::to_string_with_options(&Ordered(value), options).map_err(|error| error.to_string())?;
+    let body = serde_saphyr::to_string_with_options(&Ordered(value), options)
+        .map_err(|error| error.to_string())?;
     Ok(format!("---\n{}\n", body.trim_end()))
 }
 
 /// All of them as one JSON List, as `kubectl get -o json` has it.
-pub(super) fn json_list(items: Vec<Value>) -> Result<String, String> {
+pub(super) fn json_list(items: &[Value]) -> Result<String, String> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
     let body = serde_json::to_string_pretty(&Ordered(&list)).map_err(|error| error.to_string())?;
     Ok(format!("{body}\n"))

@@ -17,6 +17,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 
+pub(crate) use self::network::DNS;
 use crate::kernel::{Cache, Child, Kernel, Place, Primary, Store};
 
 /// Every controller, by its concern. The order is that in which `render` shows what they plan.

@@ -19,7 +19,7 @@ use super::{Access, Settings, all, place_of_project, project_place, the_one};
 use crate::kernel::{Cache, Child, Error, Kernel, Reconcile, Secrets};
 
 /// The Service of the cluster's DNS: NodeLocal DNSCache answers on its addresses, without a pod behind them.
-const DNS: (&str, &str) = ("kube-system", "kube-dns");
+pub(crate) const DNS: (&str, &str) = ("kube-system", "kube-dns");
 
 struct Controller {
     regions: Cache<Region>,

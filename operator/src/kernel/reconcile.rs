@@ -199,10 +199,9 @@ impl<R: Reconcile> Worker<R> {
         let mut came = Applied::Unchanged;
         let mut first = None;
         let secrets = secrets::resource();
-        if self.owned.contains(&secrets)
-            && let Some(namespace) = primary.meta().namespace.as_deref()
-        {
-            secrets::look(cluster, &self.shared.children, &self.shared.looked, namespace).await?;
+        if self.owned.contains(&secrets) {
+            let (children, looked) = (&self.shared.children, &self.shared.looked);
+            secrets::look(cluster, children, looked, primary.meta()).await?;
         }
         // Once the primary is being deleted nothing is made again; what is not ours may still get our labels off.
         for object in

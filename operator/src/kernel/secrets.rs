@@ -3,7 +3,7 @@
 //! A plan names their values without knowing them. They are drawn or copied here, and nothing of them is kept
 //! but the version of the Secret that holds them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use catalyst_plan::{Datum, Key, Object, Resource, names};
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -24,27 +25,43 @@ use super::watch::{hash, live};
 
 type Values = BTreeMap<String, Zeroizing<String>>;
 
-/// Which namespaces were looked through since this process began.
+/// What was looked at since this process began.
 #[derive(Default)]
-pub(super) struct Looked(Mutex<HashSet<String>>);
+pub(super) struct Looked(Mutex<Looks>);
+
+#[derive(Default)]
+struct Looks {
+    namespaces: HashSet<String>,
+    /// Each owner as it was when its Secrets were last looked at, by UID.
+    owners: HashMap<String, u64>,
+}
 
 /// The kind.
 pub(super) fn resource() -> Resource {
     Resource::of::<Secret>()
 }
 
-/// Looks through the Secrets of ours in a namespace, once per process, so that nothing of before is overlooked.
+/// Looks through the Secrets of ours in an owner's namespace: once per process, so that nothing of before is
+/// overlooked, and whenever the owner changed in more than its status.
 pub(super) async fn look(
     cluster: &Cluster,
     children: &Children,
     looked: &Looked,
-    namespace: &str,
+    owner: &ObjectMeta,
 ) -> Result<(), Error> {
-    if looked.0.lock().unwrap_or_else(PoisonError::into_inner).contains(namespace) {
-        return Ok(());
+    let (Some(namespace), Some(uid)) = (&owner.namespace, &owner.uid) else { return Ok(()) };
+    let now = hash(&json!([owner.generation, owner.labels, owner.annotations]));
+    let due = {
+        let looks = looked.0.lock().unwrap_or_else(PoisonError::into_inner);
+        !looks.namespaces.contains(namespace)
+            || looks.owners.get(uid).is_some_and(|then| *then != now)
+    };
+    if due {
+        refresh(cluster, children, namespace).await?;
     }
-    refresh(cluster, children, namespace).await?;
-    looked.0.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.into());
+    let mut looks = looked.0.lock().unwrap_or_else(PoisonError::into_inner);
+    looks.namespaces.insert(namespace.clone());
+    looks.owners.insert(uid.clone(), now);
     Ok(())
 }
 
@@ -174,7 +191,7 @@ async fn drawn(cluster: &Cluster, key: &Key, concern: &'static str) -> Result<()
         },
         "type": "Opaque",
         "immutable": true,
-        "data": {"key": *draw("", 32)?},
+        "data": {"key": *draw("", 32).ok_or(Error::Entropy)?},
     });
     let manager = names::field_manager(concern);
     cluster.apply(key, &manager, &manifest, Mode::CreateOnly).await.map(drop)
@@ -223,7 +240,7 @@ async fn resolve(
             Datum::Generated { prefix, bytes } => match found.and_then(|found| stands(found, name))
             {
                 Some(value) => value,
-                None => draw(prefix, *bytes)?,
+                None => draw(prefix, *bytes).ok_or(Error::Entropy)?,
             },
             Datum::CopyOf { secret, key } => {
                 let source = beside(object, secret);
@@ -236,11 +253,12 @@ async fn resolve(
     Ok(values)
 }
 
-fn draw(prefix: &str, bytes: usize) -> Result<Zeroizing<String>, Error> {
+/// `None` if the operating system gives no random bytes.
+fn draw(prefix: &str, bytes: usize) -> Option<Zeroizing<String>> {
     let mut drawn = Zeroizing::new(vec![0_u8; bytes]);
-    rand::fill(&mut drawn).map_err(|_| Error::Entropy)?;
+    rand::fill(&mut drawn).ok()?;
     let text = Zeroizing::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(&*drawn)));
-    Ok(Zeroizing::new(STANDARD.encode(&*text)))
+    Some(Zeroizing::new(STANDARD.encode(&*text)))
 }
 
 fn stands(object: &DynamicObject, key: &str) -> Option<Zeroizing<String>> {

@@ -188,8 +188,17 @@ impl<K: Primary> Hub<K> {
             impatient: waited >= PATIENCE,
             now: Timestamp::now(),
         });
-        let wait = status.is_none().then(|| PATIENCE.saturating_sub(waited));
-        (status, wait)
+        if status.is_none() {
+            return (None, Some(PATIENCE.saturating_sub(waited)));
+        }
+        // What waits for others at first is most often well a moment later: one write then says all.
+        let waits = status
+            .as_ref()
+            .is_some_and(|status| readiness::standing(status, "Reconciling").is_some());
+        if waits && waited < PACE {
+            return (None, Some(PACE.saturating_sub(waited)));
+        }
+        (status, None)
     }
 
     /// An event, when what Ready says is news.

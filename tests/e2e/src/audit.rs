@@ -21,6 +21,11 @@ impl Request {
         self.text(&["user", "username"])
     }
 
+    /// As whom somebody acted who may act as others; empty if as themselves.
+    pub fn acts_as(&self) -> &str {
+        self.text(&["impersonatedUser", "username"])
+    }
+
     /// `create`, `patch`, `delete`, ... as in roles.
     pub fn verb(&self) -> &str {
         self.text(&["verb"])
@@ -88,6 +93,11 @@ impl fmt::Debug for Request {
             self.code()
         )
     }
+}
+
+impl Mark {
+    /// Before the first request.
+    pub(crate) const BEGINNING: Self = Self(0);
 }
 
 pub(crate) fn now(log: &Path) -> Mark {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 /// Another program to test than the one that cargo built, such as a release.
@@ -11,7 +12,12 @@ const OVERRIDE: &str = "CATALYST_BINARY";
 ///
 /// Cargo tells the path of a program only to tests of its own package. It builds the program for no others, so one that
 /// is missing or out of date is an error: a test of yesterday's program proves nothing.
-pub(crate) fn catalyst() -> PathBuf {
+pub(crate) fn catalyst() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(find);
+    &PROGRAM
+}
+
+fn find() -> PathBuf {
     if let Some(path) = std::env::var_os(OVERRIDE) {
         return path.into();
     }
@@ -24,14 +30,11 @@ pub(crate) fn catalyst() -> PathBuf {
     let sources = record.split_once(": ").map_or("", |(_, sources)| sources);
     let newer = sources.split_whitespace().find(|source| modified(Path::new(source)) > built);
     let problem = match (built, newer) {
-        (None, _) => Some("is missing".to_owned()),
-        (_, Some(source)) => Some(format!("is older than {source}")),
-        _ => None,
+        (None, _) => "is missing".to_owned(),
+        (_, Some(source)) => format!("is older than {source}"),
+        _ => return program,
     };
-    if let Some(problem) = problem {
-        panic!("{} {problem}; run cargo build -p catalyst first", program.display());
-    }
-    program
+    panic!("{} {problem}; run cargo build -p catalyst first", program.display());
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

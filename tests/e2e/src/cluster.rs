@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+pub use kube::api::PatchParams;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client, Config};
@@ -111,13 +112,20 @@ impl Cluster {
     ///
     /// When it is refused.
     pub fn apply_as(&self, object: &Value, params: &PatchParams) -> Result<Value, Refused> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let resource = served(&text(&object["apiVersion"]), &text(&object["kind"]));
-        let namespace = object["metadata"]["namespace"].as_str();
-        let api = self.api(&resource, namespace);
-        let name = text(&object["metadata"]["name"]);
-        let applied = self.runtime.block_on(api.patch(&name, params, &Patch::Apply(object)));
-        Ok(value(&applied?))
+        let (api, name) = self.place(object);
+        let patch = Patch::Apply(object);
+        Ok(value(&self.runtime.block_on(api.patch(&name, params, &patch))?))
+    }
+
+    /// As [`Cluster::apply_as`], of the object's status.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    pub fn apply_status_as(&self, object: &Value, params: &PatchParams) -> Result<Value, Refused> {
+        let (api, name) = self.place(object);
+        let patch = Patch::Apply(object);
+        Ok(value(&self.runtime.block_on(api.patch_status(&name, params, &patch))?))
     }
 
     /// One object; `None` if it is not there.
@@ -165,6 +173,13 @@ impl Cluster {
             Err(refused) if refused.code != 404 => panic!("delete {kind} {name}: {refused}"),
             _ => {}
         }
+    }
+
+    fn place(&self, object: &Value) -> (Api<DynamicObject>, String) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let resource = served(&text(&object["apiVersion"]), &text(&object["kind"]));
+        let metadata = &object["metadata"];
+        (self.api(&resource, metadata["namespace"].as_str()), text(&metadata["name"]))
     }
 
     fn of(&self, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {

@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catalyst_testbed::{ControlPlane, Options, Output, dapr_crds};
 use serde_json::Value;
@@ -162,6 +162,11 @@ impl Installation {
         audit::now(&self.control_plane.audit_log())
     }
 
+    /// The moment before all that happened.
+    pub fn beginning(&self) -> Mark {
+        Mark::BEGINNING
+    }
+
     /// What the API server answered since a moment.
     pub fn requests(&self, since: Mark) -> Vec<Request> {
         audit::since(&self.control_plane.audit_log(), since)
@@ -174,6 +179,20 @@ impl Installation {
             [AGENT, SECRETS].contains(&request.user()) && request.is_write() && !request.is_lease()
         });
         requests
+    }
+
+    /// Waits until the operator's accounts have written nothing for a second: what they do is done.
+    pub fn calm(&self) {
+        let second = Duration::from_secs(1);
+        let (mut mark, mut since) = (self.mark(), Instant::now());
+        self.until(PATIENCE, "nothing is written for a second", || {
+            let next = self.mark();
+            let writes = self.writes(mark);
+            if !writes.is_empty() {
+                (mark, since) = (next, Instant::now());
+            }
+            if since.elapsed() >= second { Ok(()) } else { Err(format!("{writes:?}")) }
+        });
     }
 
     /// The end of what both processes logged.
@@ -200,7 +219,7 @@ impl Drop for OnPanic<'_> {
 }
 
 /// A file of this repository.
-fn repository(path: &str) -> PathBuf {
+pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 

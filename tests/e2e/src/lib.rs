@@ -24,6 +24,7 @@
 mod audit;
 mod binary;
 mod cluster;
+mod examples;
 mod installation;
 mod normal;
 mod process;
@@ -32,9 +33,10 @@ mod status;
 mod wait;
 
 pub use audit::{Mark, Request};
-pub use cluster::{Cluster, FOREIGN, Refused, documents};
-pub use installation::{AGENT, Installation, SECRETS};
-pub use normal::{normal, state};
+pub use cluster::{Cluster, FOREIGN, PatchParams, Refused, documents};
+pub use examples::{declared, examples, region_secrets, settle};
+pub use installation::{AGENT, Installation, SECRETS, repository};
+pub use normal::{essence, normal, state};
 pub use process::Operator;
 pub use stage::Stage;
 pub use status::{condition, is_ready, says};

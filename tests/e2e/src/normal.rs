@@ -18,6 +18,10 @@ const OURS: [&str; 7] = [
 ];
 const DECLARED: [&str; 5] = ["Region", "Project", "AppIdentity", "EgressPolicy", "SecretRef"];
 
+/// What the server keeps about an object.
+const SERVERS: [&str; 5] =
+    ["uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"];
+
 /// Everything that Catalyst made and that was declared, by kind and place, in its normal form.
 pub fn state(cluster: &Cluster) -> BTreeMap<String, Value> {
     let ours = OURS.iter().map(|kind| (kind, "app.kubernetes.io/managed-by=catalyst"));
@@ -31,11 +35,21 @@ pub fn state(cluster: &Cluster) -> BTreeMap<String, Value> {
     objects.iter().map(|object| (place(object), normal(object, &names))).collect()
 }
 
+/// What an object is for: all but what the server keeps about it, and its status.
+pub fn essence(object: &Value) -> Value {
+    let mut object = object.clone();
+    for field in SERVERS {
+        remove(&mut object["metadata"], field);
+    }
+    remove(&mut object, "status");
+    object
+}
+
 /// An object without what differs from run to run. A UID becomes the place of the object that has it.
 pub fn normal(object: &Value, names: &BTreeMap<String, String>) -> Value {
     let mut object = object.clone();
     let metadata = &mut object["metadata"];
-    for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"] {
+    for field in SERVERS {
         remove(metadata, field);
     }
     remove(&mut object["status"], "observedGeneration");

@@ -90,6 +90,11 @@ impl Operator {
         process.signal(signal).expect("it can be signalled");
     }
 
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(|(process, _)| process.id())
+    }
+
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         let (process, _) = self.running.as_mut()?;

@@ -4,8 +4,7 @@ use serde_json::Value;
 
 /// The condition of a type; null if there is none.
 pub fn condition<'a>(object: &'a Value, type_: &str) -> &'a Value {
-    let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
-    let mut conditions = conditions;
+    let mut conditions = object["status"]["conditions"].as_array().into_iter().flatten();
     conditions.find(|condition| condition["type"] == type_).unwrap_or(&Value::Null)
 }
 
@@ -42,18 +41,15 @@ pub fn says(object: &Value, as_: &str, reason: &str) -> Result<String, String> {
 
 /// Conditions, one a line.
 fn shown(object: &Value) -> String {
-    let mut text = format!(
+    let mut lines = vec![format!(
         "{} {}, generation {} of which {} is observed",
         object["kind"],
         object["metadata"]["name"],
         object["metadata"]["generation"],
         object["status"]["observedGeneration"]
-    );
-    for condition in object["status"]["conditions"].as_array().into_iter().flatten() {
-        text += &format!(
-            "\n  {} {} {}: {}",
-            condition["type"], condition["status"], condition["reason"], condition["message"]
-        );
-    }
-    text
+    )];
+    lines.extend(object["status"]["conditions"].as_array().into_iter().flatten().map(|one| {
+        format!("  {} {} {}: {}", one["type"], one["status"], one["reason"], one["message"])
+    }));
+    lines.join("\n")
 }

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, VariantAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer,
+    VariantAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
 use serde_ignored::Path;
 
@@ -20,8 +23,8 @@ pub(super) fn decode<T: DeserializeOwned>(node: &Node) -> (Result<T, Wrong>, Vec
 /// What does not fit, and where.
 #[derive(Debug)]
 pub(super) struct Wrong {
-    pub at: At,
-    pub message: String,
+    pub(super) at: At,
+    pub(super) message: String,
     /// From the inside out while it travels up.
     steps: Vec<Step>,
     placed: bool,
@@ -29,7 +32,7 @@ pub(super) struct Wrong {
 
 impl Wrong {
     /// The way to the field.
-    pub fn steps(&self) -> Vec<Step> {
+    pub(super) fn steps(&self) -> Vec<Step> {
         self.steps.iter().rev().cloned().collect()
     }
 
@@ -79,7 +82,9 @@ fn steps(path: &Path<'_>) -> Vec<Step> {
         Path::Root => return Vec::new(),
         Path::Seq { parent, index } => (parent, Some(Step::Index(*index))),
         Path::Map { parent, key } => (parent, Some(Step::Field(key.clone()))),
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => (parent, None),
+        Path::Some { parent }
+        | Path::NewtypeStruct { parent }
+        | Path::NewtypeVariant { parent } => (parent, None),
     };
     let mut way = steps(parent);
     way.extend(step);
@@ -112,7 +117,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -161,7 +170,11 @@ impl<'de> VariantAccess<'de> for Reader<'_> {
         Err(de::Error::custom("is not a word: write one"))
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], _: V) -> Result<V::Value, Wrong> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Wrong> {
         Err(de::Error::custom("is not a word: write one"))
     }
 }
@@ -174,7 +187,10 @@ struct Items<'n> {
 impl<'de> de::SeqAccess<'de> for Items<'_> {
     type Error = Wrong;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Wrong> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Wrong> {
         let Some(item) = self.items.get(self.index) else { return Ok(None) };
         let step = Step::Index(self.index);
         self.index += 1;
@@ -190,7 +206,10 @@ struct Entries<'n> {
 impl<'de> de::MapAccess<'de> for Entries<'_> {
     type Error = Wrong;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Wrong> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Wrong> {
         let Some((key, _)) = self.map.entries().get(self.index) else { return Ok(None) };
         let name: StrDeserializer<'_, Wrong> = key.name.as_str().into_deserializer();
         seed.deserialize(name).map(Some).map_err(|wrong| wrong.from(key.at))
@@ -201,6 +220,7 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
         self.index += 1;
-        seed.deserialize(Reader(node)).map_err(|wrong| wrong.within(Step::Field(key.name.clone()), node.at))
+        seed.deserialize(Reader(node))
+            .map_err(|wrong| wrong.within(Step::Field(key.name.clone()), node.at))
     }
 }

@@ -1,6 +1,6 @@
 //! What is wrong with the input: which file, line, column and field, and what to write instead.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::node::At;
 
@@ -43,22 +43,20 @@ pub(super) enum Step {
 pub(super) fn way(steps: &[Step]) -> String {
     let mut text = String::new();
     for step in steps {
-        match step {
-            Step::Index(index) => text.push_str(&format!("[{index}]")),
-            Step::Field(name) if is_plain(name) => {
-                if !text.is_empty() {
-                    text.push('.');
-                }
-                text.push_str(name);
-            }
-            Step::Field(name) => text.push_str(&format!("[\"{}\"]", name.escape_debug())),
-        }
+        // Writing to a String does not fail.
+        let _ = match step {
+            Step::Index(index) => write!(text, "[{index}]"),
+            Step::Field(name) if !is_plain(name) => write!(text, "[\"{}\"]", name.escape_debug()),
+            Step::Field(name) if text.is_empty() => write!(text, "{name}"),
+            Step::Field(name) => write!(text, ".{name}"),
+        };
     }
     text
 }
 
 fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 /// What a person who wrote `name` meant: `write egress`, or all there is to choose from.
@@ -80,7 +78,8 @@ fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 /// How many letters are missing, added, changed or swapped with their neighbour.
 fn distance(a: &str, b: &str) -> usize {
     // Long words are no typing errors, and the table below grows with them.
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().take(64).collect());
+    let (a, b): (Vec<char>, Vec<char>) =
+        (a.chars().take(64).collect(), b.chars().take(64).collect());
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
     for i in 1..=a.len() {
         let mut row = vec![i];

@@ -9,8 +9,8 @@ use super::node::At;
 /// One file, or the standard input.
 pub(super) struct Source {
     /// As errors name it.
-    pub name: String,
-    pub bytes: Vec<u8>,
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
 }
 
 /// Reads files, folders with all in them, and `-`, in the order given and sorted within a folder.
@@ -33,7 +33,11 @@ pub(super) fn read(paths: &[PathBuf], stdin: &mut dyn Read) -> (Vec<Source>, Vec
             }
         };
         if files.is_empty() {
-            faults.push(Fault::new(&name(path), At::default(), "has no *.yaml, *.yml or *.json in it: name another folder"));
+            faults.push(Fault::new(
+                &name(path),
+                At::default(),
+                "has no *.yaml, *.yml or *.json in it: name another folder",
+            ));
         }
         for file in files {
             match std::fs::read(&file) {
@@ -70,7 +74,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, (PathBuf, io::Error)> {
 }
 
 fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending == *known))
+    path.extension()
+        .is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending == *known))
 }
 
 fn name(path: &Path) -> String {

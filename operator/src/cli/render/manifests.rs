@@ -11,24 +11,25 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 
 use super::fault::{Fault, Step, mend, way};
 use super::input::Source;
-use super::node::{Node, Shape, parse};
+use super::node::{Node, Shape};
 use super::schema;
 use super::strict::Strict;
+use super::yaml::parse;
 
 /// What the files hold.
 #[derive(Default)]
 pub(super) struct Manifests {
-    pub regions: Vec<Region>,
-    pub projects: Vec<Project>,
-    pub apps: Vec<AppIdentity>,
-    pub policies: Vec<EgressPolicy>,
-    pub references: Vec<SecretRef>,
+    pub(super) regions: Vec<Region>,
+    pub(super) projects: Vec<Project>,
+    pub(super) apps: Vec<AppIdentity>,
+    pub(super) policies: Vec<EgressPolicy>,
+    pub(super) references: Vec<SecretRef>,
     /// Namespaces that stand.
-    pub namespaces: Vec<Namespace>,
+    pub(super) namespaces: Vec<Namespace>,
     /// What the region's secret namespace holds.
-    pub secrets: Vec<Secret>,
+    pub(super) secrets: Vec<Secret>,
     /// How many objects of other kinds there were.
-    pub ignored: BTreeMap<String, usize>,
+    pub(super) ignored: BTreeMap<String, usize>,
     strict: Strict,
 }
 
@@ -37,11 +38,13 @@ impl Manifests {
     ///
     /// # Errors
     /// Everything that is wrong with any of it.
-    pub fn read(sources: &[Source], mut faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
+    pub(super) fn read(sources: &[Source], mut faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
         let mut all = Self::default();
         for source in sources {
             let (documents, unreadable) = parse(&source.bytes);
-            faults.extend(unreadable.into_iter().map(|(at, message)| Fault::new(&source.name, at, message)));
+            faults.extend(
+                unreadable.into_iter().map(|(at, message)| Fault::new(&source.name, at, message)),
+            );
             for document in documents {
                 all.document(&source.name, document);
             }
@@ -53,8 +56,12 @@ impl Manifests {
     }
 
     /// How many objects of ours there are.
-    pub fn count(&self) -> usize {
-        self.regions.len() + self.projects.len() + self.apps.len() + self.policies.len() + self.references.len()
+    pub(super) fn count(&self) -> usize {
+        self.regions.len()
+            + self.projects.len()
+            + self.apps.len()
+            + self.policies.len()
+            + self.references.len()
     }
 
     fn document(&mut self, file: &str, mut node: Node) {
@@ -65,19 +72,29 @@ impl Manifests {
             if is_kustomization(file) {
                 *self.ignored.entry("Kustomization".into()).or_default() += 1;
             } else {
-                self.strict.say(file, node.at, "is no Kubernetes object: write its apiVersion and kind");
+                self.strict.say(
+                    file,
+                    node.at,
+                    "is no Kubernetes object: write its apiVersion and kind",
+                );
             }
             return;
         };
         let (version, kind) = (version.to_string(), kind.to_string());
-        let is_list = kind.ends_with("List") && matches!(node.get("items"), Some(Node { shape: Shape::List(_), .. }));
+        let is_list = kind.ends_with("List")
+            && matches!(node.get("items"), Some(Node { shape: Shape::List(_), .. }));
         if is_list && let Some(Node { shape: Shape::List(items), .. }) = node.remove("items") {
-            items.into_iter().for_each(|item| self.document(file, item));
+            for item in items {
+                self.document(file, item);
+            }
         } else if version.split('/').next() == Some(GROUP) {
             self.ours(file, &version, &kind, node);
         } else if version == "v1" && kind == "Namespace" {
             self.namespaces.extend(self.strict.object(file, node, false, true));
-        } else if version == "v1" && kind == "Secret" && namespace_of(&node) == Some(names::SECRETS_NAMESPACE) {
+        } else if version == "v1"
+            && kind == "Secret"
+            && namespace_of(&node) == Some(names::SECRETS_NAMESPACE)
+        {
             self.secrets.extend(secret(&mut self.strict, file, node));
         } else {
             *self.ignored.entry(kind).or_default() += 1;
@@ -87,7 +104,8 @@ impl Manifests {
     fn ours(&mut self, file: &str, version: &str, kind: &str, node: Node) {
         let at = |field: &str| node.get(field).map_or(node.at, |node| node.at);
         if version != format!("{GROUP}/{VERSION}") {
-            let message = format!("apiVersion is \"{}\": write {GROUP}/{VERSION}", version.escape_debug());
+            let message =
+                format!("apiVersion is \"{}\": write {GROUP}/{VERSION}", version.escape_debug());
             return self.strict.say(file, at("apiVersion"), message);
         }
         match kind {
@@ -98,7 +116,8 @@ impl Manifests {
             "SecretRef" => self.references.extend(self.strict.ours(file, node)),
             _ => {
                 let mend = mend(kind, &schema::kinds());
-                let message = format!("kind is \"{}\", which {GROUP} lacks: {mend}", kind.escape_debug());
+                let message =
+                    format!("kind is \"{}\", which {GROUP} lacks: {mend}", kind.escape_debug());
                 self.strict.say(file, at("kind"), message);
             }
         }
@@ -118,7 +137,14 @@ fn secret(strict: &mut Strict, file: &str, mut node: Node) -> Option<Secret> {
                 }
                 Shape::Text(text) => match decoded(text) {
                     Some(bytes) => drop(values.insert(key.name.clone(), bytes)),
-                    None => strict.say(file, value.at, format!("{} is no base64: encode it, or write it under stringData as it is", way())),
+                    None => strict.say(
+                        file,
+                        value.at,
+                        format!(
+                            "{} is no base64: encode it, or write it under stringData as it is",
+                            way()
+                        ),
+                    ),
                 },
                 _ => strict.say(file, value.at, format!("{} is no text: put it in quotes", way())),
             }

@@ -1,26 +1,18 @@
-//! Plays the cluster for the controllers: holds what the files say, takes every plan as done, until nothing changes.
-//!
-//! The controllers are those of the agent. Only what stands on the other side is played.
+//! Turns the agent's own controllers without a cluster: every plan counts as done, until nothing changes any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use catalyst_crds::dapr::Configuration;
 use catalyst_crds::{AppIdentity, EgressPolicy, Project, Region, SecretRef};
 use catalyst_plan::readiness::{Spoken, Verdict, fold};
-use catalyst_plan::{Key, Live, Object, Plan, Resource, Tenure, names};
+use catalyst_plan::{Key, Object, Plan, Resource};
 use futures::FutureExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, ResourceQuota, Secret, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::ResourceExt;
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::facts::Facts;
 use super::manifests::Manifests;
-use crate::controllers::{self, Settings};
-use crate::kernel::{Child, Kernel, Place, Planner, Primary};
+use super::standing;
+use crate::kernel::{Kernel, Place, Planner, Primary};
 
 /// After how many rounds something is wrong with us: each makes at least one object ready that others wait for.
 const ROUNDS: usize = 16;
@@ -29,20 +21,20 @@ const ROUNDS: usize = 16;
 const KINDS: [&str; 5] = ["Region", "Project", "AppIdentity", "EgressPolicy", "SecretRef"];
 
 /// What the controllers would do.
-pub struct Outcome {
+pub(super) struct Outcome {
     /// What they would apply, in the order in which they would on a cluster that has nothing yet.
-    pub planned: Vec<Planned>,
+    pub(super) planned: Vec<Planned>,
     /// What they would say of each of our objects.
-    pub judged: Vec<Judged>,
+    pub(super) judged: Vec<Judged>,
 }
 
 /// One object that would be applied.
 #[derive(Clone, PartialEq)]
-pub struct Planned {
+pub(super) struct Planned {
     /// The concern that plans it.
-    pub concern: &'static str,
+    pub(super) concern: &'static str,
     /// The object.
-    pub object: Object,
+    pub(super) object: Object,
 }
 
 /// The status that one of our objects would have.
@@ -54,22 +46,17 @@ pub struct Judged {
     pub status: Value,
 }
 
-/// The UID that stands in for the one that a server would draw: always the same for one object.
-pub fn uid(kind: &str, namespace: Option<&str>, name: &str) -> String {
-    let ours = Uuid::new_v5(&Uuid::NAMESPACE_DNS, catalyst_crds::GROUP.as_bytes());
-    Uuid::new_v5(&ours, format!("{kind}/{}/{name}", namespace.unwrap_or_default()).as_bytes()).to_string()
-}
-
 /// Plans everything until nothing changes any more.
 ///
 /// # Errors
 /// When it does not come to rest, or a controller reads what is not held here: both are our faults.
 pub(super) fn play(manifests: Manifests, facts: &Facts) -> Result<Outcome, String> {
-    let mut kernel = Kernel::new(None);
-    let concerns = controllers::ALL.iter().map(ToString::to_string).collect();
-    controllers::wire(&mut kernel, &concerns, &Settings { release: facts.release_namespace.clone() });
-    let mut stage = Stage { kernel, order: Vec::new(), objects: BTreeMap::new(), statuses: BTreeMap::new() };
-    stage.fill(manifests, facts);
+    let mut stage = Stage {
+        kernel: standing::kernel(manifests, facts),
+        ranks: HashMap::new(),
+        objects: BTreeMap::new(),
+        statuses: BTreeMap::new(),
+    };
     for _ in 0..ROUNDS {
         if !stage.round()? {
             return Ok(stage.outcome());
@@ -80,8 +67,8 @@ pub(super) fn play(manifests: Manifests, facts: &Facts) -> Result<Outcome, Strin
 
 struct Stage {
     kernel: Kernel,
-    /// What was ever planned, in the order in which it first was.
-    order: Vec<Key>,
+    /// What was ever planned, and the how-manieth it was.
+    ranks: HashMap<Key, usize>,
     objects: BTreeMap<Key, Planned>,
     statuses: BTreeMap<Key, Value>,
 }
@@ -89,43 +76,6 @@ struct Stage {
 type Verdicts = BTreeMap<Key, BTreeMap<&'static str, Verdict>>;
 
 impl Stage {
-    fn fill(&mut self, manifests: Manifests, facts: &Facts) {
-        let children = [
-            Resource::of::<Namespace>(),
-            Resource::of::<RoleBinding>(),
-            Resource::of::<ResourceQuota>(),
-            Resource::of::<NetworkPolicy>(),
-            Resource::of::<ServiceAccount>(),
-            Resource::of::<Secret>(),
-            Resource::of::<Configuration>(),
-        ];
-        for resource in children {
-            self.kernel.child_store(&resource).replace(Vec::new());
-        }
-        if !facts.dapr {
-            self.kernel.child_store(&Resource::of::<Configuration>()).missing();
-        }
-        let namespaces = self.kernel.child_store(&Resource::of::<Namespace>());
-        let given = facts.namespaces.iter().map(|standing| (standing.name.clone(), standing.labels.clone()));
-        let written = manifests.namespaces.iter().map(|namespace| (namespace.name_any(), namespace.labels().clone()));
-        for (name, labels) in given.chain(written) {
-            let uid = uid("Namespace", None, &name);
-            namespaces.put(&Place::new(None, &name), Child(Live { uid, labels, ..Live::default() }));
-        }
-        let secrets = self.kernel.cache_in::<Secret>(names::SECRETS_NAMESPACE);
-        secrets.store().replace(manifests.secrets.into_iter().map(|secret| (place(&secret), secret)).collect());
-        self.hold(manifests.regions);
-        self.hold(manifests.projects);
-        self.hold(manifests.apps);
-        self.hold(manifests.policies);
-        self.hold(manifests.references);
-    }
-
-    fn hold<K: Primary>(&mut self, objects: Vec<K>) {
-        let placed = objects.into_iter().map(|object| (place(&object), object)).collect();
-        self.kernel.cache::<K>().store().replace(placed);
-    }
-
     /// One turn of every controller for every object. Returns whether anything came out otherwise than before.
     fn round(&mut self) -> Result<bool, String> {
         let mut objects = BTreeMap::new();
@@ -135,9 +85,9 @@ impl Stage {
                 self.turn(planner.as_ref(), place, &mut objects, &mut verdicts)?;
             }
         }
-        for key in self.objects.keys().filter(|key| !objects.contains_key(*key)) {
-            self.kernel.child_store(&key.resource).forget(&Place::new(key.namespace.as_deref(), &key.name), "");
-        }
+        let gone =
+            self.objects.values().filter(|planned| !objects.contains_key(&planned.object.key));
+        gone.for_each(|planned| standing::fall(&self.kernel, &planned.object));
         let mut statuses = BTreeMap::new();
         self.fold::<Region>(&verdicts, &mut statuses)?;
         self.fold::<Project>(&verdicts, &mut statuses)?;
@@ -156,30 +106,41 @@ impl Stage {
         objects: &mut BTreeMap<Key, Planned>,
         verdicts: &mut Verdicts,
     ) -> Result<(), String> {
-        let key = Key { resource: planner.kind(), namespace: place.namespace().map(Into::into), name: place.name.clone() };
+        let key = Key {
+            resource: planner.kind(),
+            namespace: place.namespace().map(Into::into),
+            name: place.name.clone(),
+        };
         let concern = planner.concern();
         // Everything is held here, so there is nothing to wait for.
-        let Some(planned) = planner.plan(place).now_or_never() else {
-            return Err(format!("the controller {concern} waits for a kind that is not held offline"));
+        let Some(outcome) = planner.plan(place).now_or_never() else {
+            return Err(format!(
+                "the controller {concern} waits for a kind that is not held offline"
+            ));
         };
-        let Some(planned) = planned else { return Ok(()) };
+        let Some(outcome) = outcome else { return Ok(()) };
         let condition = planner.condition();
-        let mut speak = |key: Key, verdict| drop(verdicts.entry(key).or_default().insert(condition, verdict));
-        let plan = match planned.map_err(|error| format!("{concern} of {key}: {error}"))? {
+        let mut speak =
+            |key: Key, verdict| drop(verdicts.entry(key).or_default().insert(condition, verdict));
+        let plan = match outcome.map_err(|error| format!("{concern} of {key}: {error}"))? {
             Ok(plan) => plan,
             Err(invalid) => {
                 speak(key, Verdict { generation: 1, problem: Some(invalid), ..Verdict::default() });
                 return Ok(());
             }
         };
-        let Plan { objects: wanted, findings, problem, warnings, status, suspended, silent, .. } = plan;
+        let Plan {
+            objects: wanted, findings, problem, warnings, status, suspended, silent, ..
+        } = plan;
         for object in wanted {
-            self.stand(&object);
-            if !self.order.contains(&object.key) {
-                self.order.push(object.key.clone());
-            }
+            standing::stand(&self.kernel, &object);
+            let rank = self.ranks.len();
+            self.ranks.entry(object.key.clone()).or_insert(rank);
             if let Some(other) = objects.insert(object.key.clone(), Planned { concern, object }) {
-                return Err(format!("{} is planned twice, by {} and {concern}", other.object.key, other.concern));
+                return Err(format!(
+                    "{} is planned twice, by {} and {concern}",
+                    other.object.key, other.concern
+                ));
             }
         }
         for finding in findings {
@@ -198,35 +159,23 @@ impl Stage {
         Ok(())
     }
 
-    /// Takes an object as applied.
-    fn stand(&self, object: &Object) {
-        let store = self.kernel.child_store(&object.key.resource);
-        let place = Place::new(object.key.namespace.as_deref(), &object.key.name);
-        let metadata = &object.manifest["metadata"];
-        let mut live = Live {
-            uid: uid(&object.key.resource.kind, object.key.namespace.as_deref(), &object.key.name),
-            labels: serde_json::from_value(metadata["labels"].clone()).unwrap_or_default(),
-            owners: serde_json::from_value(metadata["ownerReferences"].clone()).unwrap_or_default(),
-            ..Live::default()
-        };
-        if object.tenure == Tenure::Shared
-            && let Some(standing) = store.get(&place)
-        {
-            let added = live.labels;
-            live = standing.0.clone();
-            live.labels.extend(added);
-        }
-        store.put(&place, Child(live));
-    }
-
     /// Gives every object of a kind the status that its verdicts come to.
-    fn fold<K: Primary>(&mut self, verdicts: &Verdicts, statuses: &mut BTreeMap<Key, Value>) -> Result<(), String> {
+    fn fold<K: Primary>(
+        &mut self,
+        verdicts: &Verdicts,
+        statuses: &mut BTreeMap<Key, Value>,
+    ) -> Result<(), String> {
         let resource = Resource::of::<K>();
         let store = self.kernel.cache::<K>().store().clone();
         let silent = BTreeMap::new();
         for (place, object) in store.all() {
-            let key = Key { resource: resource.clone(), namespace: place.namespace().map(Into::into), name: place.name.clone() };
-            let mut whole = serde_json::to_value(object.as_ref()).map_err(|error| format!("{key}: {error}"))?;
+            let key = Key {
+                resource: resource.clone(),
+                namespace: place.namespace().map(Into::into),
+                name: place.name.clone(),
+            };
+            let mut whole =
+                serde_json::to_value(object.as_ref()).map_err(|error| format!("{key}: {error}"))?;
             let standing = whole["status"].take();
             let spoken = Spoken {
                 kind: &resource.kind,
@@ -239,7 +188,8 @@ impl Stage {
             let Some(status) = fold(&spoken) else { continue };
             if status != standing {
                 whole["status"] = status.clone();
-                let object = serde_json::from_value(whole).map_err(|error| format!("the status of {key}: {error}"))?;
+                let object = serde_json::from_value(whole)
+                    .map_err(|error| format!("the status of {key}: {error}"))?;
                 store.put(&place, object);
             }
             statuses.insert(key, status);
@@ -248,16 +198,14 @@ impl Stage {
     }
 
     fn outcome(self) -> Outcome {
-        let Self { order, mut objects, statuses, .. } = self;
-        let planned = order.iter().filter_map(|key| objects.remove(key)).collect();
-        let mut judged: Vec<Judged> = statuses.into_iter().map(|(key, status)| Judged { key, status }).collect();
-        let rank = |judged: &Judged| KINDS.iter().position(|kind| judged.key.resource.kind == *kind);
+        let Self { ranks, objects, statuses, .. } = self;
+        let mut planned: Vec<Planned> = objects.into_values().collect();
+        planned.sort_by_key(|planned| ranks.get(&planned.object.key).copied());
+        let mut judged: Vec<Judged> =
+            statuses.into_iter().map(|(key, status)| Judged { key, status }).collect();
+        let rank =
+            |judged: &Judged| KINDS.iter().position(|kind| judged.key.resource.kind == *kind);
         judged.sort_by_cached_key(rank);
         Outcome { planned, judged }
     }
-}
-
-fn place<K: kube::Resource>(object: &K) -> Place {
-    let meta = object.meta();
-    Place::new(meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default())
 }

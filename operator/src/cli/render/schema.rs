@@ -9,7 +9,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use super::fault::{Step, mend, way};
 use super::node::{At, Node, Shape};
 
-static DEFINITIONS: LazyLock<[CustomResourceDefinition; 5]> = LazyLock::new(catalyst_crds::definitions);
+static DEFINITIONS: LazyLock<[CustomResourceDefinition; 5]> =
+    LazyLock::new(catalyst_crds::definitions);
 
 /// The five kinds.
 pub(super) fn kinds() -> Vec<&'static str> {
@@ -18,7 +19,9 @@ pub(super) fn kinds() -> Vec<&'static str> {
 
 /// Whether objects of a kind lie in a namespace.
 pub(super) fn is_namespaced(kind: &str) -> bool {
-    DEFINITIONS.iter().any(|definition| definition.spec.names.kind == kind && definition.spec.scope == "Namespaced")
+    DEFINITIONS.iter().any(|definition| {
+        definition.spec.names.kind == kind && definition.spec.scope == "Namespaced"
+    })
 }
 
 /// Whether the API server puts an empty `spec` where there is none.
@@ -95,10 +98,12 @@ impl Check {
             ("object", Shape::Map(_)) => self.object(schema, node),
             ("array", Shape::List(_)) => self.array(schema, node),
             ("string", Shape::Text(text)) => self.text(schema, node.at, text),
-            ("integer", Shape::Signed(value)) => self.number(schema, node.at, *value),
+            ("integer" | "", Shape::Signed(value)) => self.number(schema, node.at, *value),
             ("boolean", Shape::Bool(_)) | ("", Shape::Text(_)) => {}
-            ("", Shape::Signed(value)) => self.number(schema, node.at, *value),
-            _ => self.say(node.at, format!("is {}: write {}", shown(&node.shape), described(wanted, &node.shape))),
+            _ => self.say(
+                node.at,
+                format!("is {}: write {}", shown(&node.shape), described(wanted, &node.shape)),
+            ),
         }
     }
 
@@ -107,11 +112,15 @@ impl Check {
         self.size(schema, node.at, entries.len(), (schema.min_properties, schema.max_properties));
         for field in schema.required.iter().flatten().filter(|field| node.get(field).is_none()) {
             let about = schema.properties.as_ref().and_then(|properties| properties.get(field));
-            let about = about.and_then(|schema| schema.description.as_deref()).map(first_sentence).unwrap_or_default();
+            let about = about
+                .and_then(|schema| schema.description.as_deref())
+                .map(first_sentence)
+                .unwrap_or_default();
             self.say(node.at, format!("lacks {field}: {about}").trim_end_matches([':', ' ']));
         }
         for (key, value) in entries {
-            let of_field = schema.properties.as_ref().and_then(|properties| properties.get(&key.name));
+            let of_field =
+                schema.properties.as_ref().and_then(|properties| properties.get(&key.name));
             let of_any = match &schema.additional_properties {
                 Some(JSONSchemaPropsOrBool::Schema(schema)) => Some(schema.as_ref()),
                 _ => None,
@@ -138,7 +147,11 @@ impl Check {
         let key = schema.x_kubernetes_list_map_keys.as_ref().and_then(|keys| keys.first());
         let value = |node: &Node| match (key, &node.shape) {
             (Some(key), _) => node.text(key).map(Into::into),
-            (None, Shape::Text(text)) if schema.x_kubernetes_list_type.as_deref() == Some("set") => Some(text.clone()),
+            (None, Shape::Text(text))
+                if schema.x_kubernetes_list_type.as_deref() == Some("set") =>
+            {
+                Some(text.clone())
+            }
             _ => None,
         };
         let mut seen = std::collections::HashMap::<String, usize>::new();
@@ -147,7 +160,10 @@ impl Check {
             let field = key.map(|key| format!(".{key}")).unwrap_or_default();
             match seen.get(&value) {
                 Some(first) => {
-                    let message = format!("[{index}]{field} is \"{}\", as in [{first}]: ", value.escape_debug());
+                    let message = format!(
+                        "[{index}]{field} is \"{}\", as in [{first}]: ",
+                        value.escape_debug()
+                    );
                     let mend = if key.is_some() { "name it otherwise" } else { "remove one" };
                     let list = way(&self.steps);
                     self.faults.push((item.at, format!("{list}{message}{mend}")));
@@ -157,11 +173,24 @@ impl Check {
         }
     }
 
-    fn size(&mut self, schema: &JSONSchemaProps, at: At, size: usize, (min, max): (Option<i64>, Option<i64>)) {
+    fn size(
+        &mut self,
+        schema: &JSONSchemaProps,
+        at: At,
+        size: usize,
+        (min, max): (Option<i64>, Option<i64>),
+    ) {
         let size = i64::try_from(size).unwrap_or(i64::MAX);
         if size < min.unwrap_or_default() {
-            let absent = schema.description.as_deref().and_then(absence).map(|absent| format!(", which {absent}"));
-            self.say(at, format!("is empty: name at least one, or remove it{}", absent.unwrap_or_default()));
+            let absent = schema
+                .description
+                .as_deref()
+                .and_then(absence)
+                .map(|absent| format!(", which {absent}"));
+            self.say(
+                at,
+                format!("is empty: name at least one, or remove it{}", absent.unwrap_or_default()),
+            );
         }
         if let Some(max) = max.filter(|max| size > *max) {
             self.say(at, format!("has {size} entries: write at most {max}"));
@@ -176,20 +205,28 @@ impl Check {
         if let Some(max) = schema.max_length.filter(|max| length > *max) {
             self.say(at, format!("has {length} characters: write at most {max}"));
         }
-        let words: Vec<&str> = schema.enum_.iter().flatten().filter_map(|word| word.0.as_str()).collect();
+        let words: Vec<&str> =
+            schema.enum_.iter().flatten().filter_map(|word| word.0.as_str()).collect();
         if !words.is_empty() && !words.contains(&text) {
             self.say(at, format!("is \"{}\": {}", text.escape_debug(), mend(text, &words)));
         }
     }
 
-    #[allow(clippy::cast_precision_loss, reason = "the bounds are small, and what is far out stays out")]
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "the bounds are small, and what is far out stays out"
+    )]
     fn number(&mut self, schema: &JSONSchemaProps, at: At, value: i64) {
         let wide = f64::from(i32::MAX);
         let least = schema.minimum.unwrap_or(f64::from(i32::MIN));
         let most = schema.maximum.unwrap_or(wide);
         let is_narrow = schema.format.as_deref() == Some("int32");
         if (value as f64) < least || (is_narrow && value as f64 > most) {
-            let mend = if most < wide { format!("write {least} to {most}") } else { format!("write {least} or more") };
+            let mend = if most < wide {
+                format!("write {least} to {most}")
+            } else {
+                format!("write {least} or more")
+            };
             self.say(at, format!("is {value}: {mend}"));
         }
     }
@@ -214,12 +251,16 @@ fn described(wanted: &str, found: &Shape) -> String {
     match (wanted, found) {
         ("string", Shape::Bool(value)) => format!("it in quotes, \"{value}\""),
         ("string", Shape::Signed(value)) => format!("it in quotes, \"{value}\""),
-        ("string", Shape::Float(value)) => format!("it in quotes, \"{value}\""),
+        ("string" | "", Shape::Float(value)) => format!("it in quotes, \"{value}\""),
         ("string", _) => "a text".into(),
-        ("integer", Shape::Text(text)) if text.parse::<i64>().is_ok() => format!("it without quotes, {text}"),
+        ("integer", Shape::Text(text)) if text.parse::<i64>().is_ok() => {
+            format!("it without quotes, {text}")
+        }
         ("integer", _) => "a whole number".into(),
         ("boolean", _) => "true or false".into(),
-        ("array", Shape::Text(text)) if text.len() < 64 => format!("a list, [\"{}\"]", text.escape_debug()),
+        ("array", Shape::Text(text)) if text.len() < 64 => {
+            format!("a list, [\"{}\"]", text.escape_debug())
+        }
         ("array", _) => "a list".into(),
         ("object", _) => "a map of fields".into(),
         _ => "a number or a text".into(),

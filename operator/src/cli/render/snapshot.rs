@@ -1,17 +1,19 @@
 //! What one concern plans for a world of manifests, as text that reads as documentation.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use catalyst_plan::readiness::{needs, standing};
-use catalyst_plan::Object;
+use catalyst_plan::{Key, Object};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::Value;
 
 use super::facts::Facts;
 use super::fault::Fault;
 use super::input::Source;
-use super::node::At;
-use super::offline::{Judged, play};
 use super::manifests::Manifests;
+use super::node::At;
+use super::offline::{Judged, Planned, play};
 use crate::cli::show;
 
 /// What one concern plans for a world.
@@ -40,8 +42,14 @@ pub fn snapshot(world: &str, concern: &str) -> Result<Snapshot, Vec<Fault>> {
     let ours = |message: String| vec![Fault::new(&source.name, At::default(), message)];
     let manifests = Manifests::read(std::slice::from_ref(&source), Vec::new())?;
     let outcome = play(manifests, &Facts::default()).map_err(ours)?;
-    let objects: Vec<Object> =
-        outcome.planned.into_iter().filter(|planned| planned.concern == concern).map(|planned| planned.object).collect();
+    let carried = carried(&outcome.judged);
+    let belongs = |planned: &Planned| match concern {
+        // The network plan speaks for EgressPolicies: of its objects, those that carry one.
+        "egress" => carried.contains(&planned.object.key),
+        _ => planned.concern == concern,
+    };
+    let planned = outcome.planned.into_iter().filter(belongs);
+    let objects: Vec<Object> = planned.map(|planned| planned.object).collect();
     let mut text = String::new();
     for judged in &outcome.judged {
         comment(&mut text, &verdict(judged));
@@ -57,6 +65,17 @@ pub fn snapshot(world: &str, concern: &str) -> Result<Snapshot, Vec<Fault>> {
     Ok(Snapshot { objects, judged: outcome.judged, text })
 }
 
+/// The NetworkPolicies that EgressPolicies name in their status.
+fn carried(judged: &[Judged]) -> BTreeSet<Key> {
+    let mut carried = BTreeSet::new();
+    for Judged { key, status } in judged {
+        let names =
+            status["networkPolicies"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        carried.extend(names.map(|name| Key::of::<NetworkPolicy>(key.namespace.as_deref(), name)));
+    }
+    carried
+}
+
 fn comment(text: &mut String, line: &str) {
     // Writing to a String does not fail.
     let _ = writeln!(text, "# {line}");
@@ -66,7 +85,7 @@ fn comment(text: &mut String, line: &str) {
 fn speaks(concern: &str, kind: &str) -> bool {
     let kinds: &[&str] = match concern {
         "region" => &["Region"],
-        "project" | "namespace" => &["Project"],
+        "project" => &["Project"],
         "network" | "egress" => &["EgressPolicy"],
         "identity" => &["AppIdentity"],
         "secret" => &["SecretRef"],
@@ -95,16 +114,19 @@ pub(super) fn verdict(judged: &Judged) -> String {
         return format!("{}: nothing is said of it", judged.key);
     };
     let mut line = format!("{}: {}", judged.key, ready.reason);
+    // Writing to a String does not fail.
     if !ready.message.is_empty() {
-        line.push_str(": ");
-        line.push_str(&ready.message);
+        let _ = write!(line, ": {}", ready.message);
     }
-    // Ready has the first problem; the other conditions may have more.
+    // Ready has the first problem; the other conditions may have more, unless they wait for just that one.
     for need in needs(&judged.key.resource.kind) {
-        let other = standing(&judged.status, need);
-        for other in other.filter(|other| other.status == "False" && other.message != ready.message) {
-            line.push_str("; ");
-            line.push_str(&format!("{}: {}: {}", other.type_, other.reason, other.message));
+        let more = standing(&judged.status, need).filter(|other| {
+            other.status == "False"
+                && other.message != ready.message
+                && other.reason != "WaitingForNamespace"
+        });
+        if let Some(other) = more {
+            let _ = write!(line, "; {}: {}: {}", other.type_, other.reason, other.message);
         }
     }
     line

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::decode::decode;
 use super::fault::{Fault, Step, mend, way};
 use super::node::{At, Node};
-use super::{offline, schema};
+use super::{schema, standing};
 
 /// What Kubernetes itself lets people write in metadata.
 const METADATA: [&str; 5] = ["name", "namespace", "labels", "annotations", "finalizers"];
@@ -16,18 +16,18 @@ const METADATA: [&str; 5] = ["name", "namespace", "labels", "annotations", "fina
 /// Reads objects and gathers what is wrong with them.
 #[derive(Default)]
 pub(super) struct Strict {
-    pub faults: Vec<Fault>,
+    pub(super) faults: Vec<Fault>,
     /// Where each object was first, by UID.
     seen: HashMap<String, String>,
 }
 
 impl Strict {
-    pub fn say(&mut self, file: &str, at: At, message: impl Into<String>) {
+    pub(super) fn say(&mut self, file: &str, at: At, message: impl Into<String>) {
         self.faults.push(Fault::new(file, at, message));
     }
 
     /// One of our kinds.
-    pub fn ours<K>(&mut self, file: &str, mut node: Node) -> Option<K>
+    pub(super) fn ours<K>(&mut self, file: &str, mut node: Node) -> Option<K>
     where
         K: kube::Resource<DynamicType = ()> + DeserializeOwned,
     {
@@ -42,7 +42,13 @@ impl Strict {
     }
 
     /// One object of any kind. `is_sound` is whether nothing is said yet of its types.
-    pub fn object<K>(&mut self, file: &str, mut node: Node, is_namespaced: bool, is_sound: bool) -> Option<K>
+    pub(super) fn object<K>(
+        &mut self,
+        file: &str,
+        mut node: Node,
+        is_namespaced: bool,
+        is_sound: bool,
+    ) -> Option<K>
     where
         K: kube::Resource<DynamicType = ()> + DeserializeOwned,
     {
@@ -66,9 +72,10 @@ impl Strict {
             }
         };
         let (name, namespace) = place?;
-        let uid = offline::uid(&kind, namespace.as_deref(), &name);
+        let uid = standing::uid(&kind, namespace.as_deref(), &name);
         if let Some(first) = self.seen.get(&uid) {
-            let message = format!("{kind} {name} is there twice: remove one, the first is at {first}");
+            let message =
+                format!("{kind} {name} is there twice: remove one, the first is at {first}");
             self.say(file, node.at, message);
             return None;
         }
@@ -88,7 +95,12 @@ impl Strict {
     }
 
     /// Name and namespace, if they are such as the API server takes.
-    fn place(&mut self, file: &str, node: &Node, is_namespaced: bool) -> Option<(String, Option<String>)> {
+    fn place(
+        &mut self,
+        file: &str,
+        node: &Node,
+        is_namespaced: bool,
+    ) -> Option<(String, Option<String>)> {
         let name = self.name(file, node, "name", "shop");
         if !is_namespaced {
             return Some((name?, None));
@@ -100,7 +112,11 @@ impl Strict {
     fn name(&mut self, file: &str, node: &Node, field: &str, example: &str) -> Option<String> {
         let metadata = node.get("metadata").unwrap_or(node);
         let Some(value) = metadata.text(field) else {
-            self.say(file, metadata.at, format!("metadata.{field} is missing: write one, such as {example}"));
+            self.say(
+                file,
+                metadata.at,
+                format!("metadata.{field} is missing: write one, such as {example}"),
+            );
             return None;
         };
         let (most, dots) = if field == "name" { (253, ", dots") } else { (63, "") };
@@ -134,7 +150,7 @@ impl Strict {
     }
 
     /// Every key that is there twice. Returns whether there is any.
-    pub fn doubles(&mut self, file: &str, node: &Node) -> bool {
+    pub(super) fn doubles(&mut self, file: &str, node: &Node) -> bool {
         let before = self.faults.len();
         self.doubles_within(file, node, &mut Vec::new());
         self.faults.len() > before
@@ -146,7 +162,10 @@ impl Strict {
             steps.push(Step::Field(key.name.clone()));
             match seen.get(&key.name) {
                 Some(line) => {
-                    let message = format!("{} is there twice: remove one, the first is in line {line}", way(steps));
+                    let message = format!(
+                        "{} is there twice: remove one, the first is in line {line}",
+                        way(steps)
+                    );
                     self.say(file, key.at, message);
                 }
                 None => drop(seen.insert(&key.name, key.at.line)),
@@ -163,7 +182,7 @@ impl Strict {
 }
 
 /// Where the key stands that a way ends in.
-fn find(node: &Node, steps: &[Step]) -> Option<At> {
+pub(super) fn find(node: &Node, steps: &[Step]) -> Option<At> {
     let (step, rest) = steps.split_first()?;
     let (at, inner) = match step {
         Step::Field(name) => {
@@ -178,7 +197,11 @@ fn find(node: &Node, steps: &[Step]) -> Option<At> {
 /// A DNS label, or with dots a DNS subdomain.
 fn is_dns(name: &str, most: usize, dots: bool) -> bool {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let is_label =
-        |label: &str| !label.is_empty() && label.bytes().all(fits) && !label.starts_with('-') && !label.ends_with('-');
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(fits)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
     name.len() <= most && if dots { name.split('.').all(is_label) } else { is_label(name) }
 }

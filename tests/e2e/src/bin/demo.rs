@@ -115,7 +115,9 @@ fn drift(catalyst: &Installation) {
 
     title("and opens a hole in it");
     let hole = json!({"spec": {"egress": [{}]}});
-    say(&format!("  $ kubectl patch networkpolicy default-deny -n prj-shop --type=merge -p '{hole}'"));
+    say(&format!(
+        "  $ kubectl patch networkpolicy default-deny -n prj-shop --type=merge -p '{hole}'"
+    ));
     let since = Instant::now();
     catalyst.edit(kind, namespace, name, &hole);
     catalyst.wait_for(PATIENCE, place, "is closed again", |now| {
@@ -212,7 +214,8 @@ fn repository() -> PathBuf {
 /// Runs kubectl as a cluster administrator, in front of the audience.
 fn run(catalyst: &Installation, line: &str) {
     say(&format!("  $ kubectl {line}"));
-    let line = line.replace("gitops-examples", &repository().join("gitops-examples").to_string_lossy());
+    let line =
+        line.replace("gitops-examples", &repository().join("gitops-examples").to_string_lossy());
     say(&indented(catalyst.kubectl(&line).trim_end()));
 }
 

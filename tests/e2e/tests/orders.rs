@@ -1,0 +1,207 @@
+//! A GitOps tool may send files in any order, and the operator may be down meanwhile: the end is the same.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use catalyst_e2e::{Installation, declared, documents, examples, region_secrets, state};
+use serde_json::Value;
+
+/// How many orders.
+const ORDERS: u64 = 24;
+
+/// How long a file may be refused until it must be accepted: a namespace of a Project that is not there yet, say.
+const ACCEPTED: Duration = Duration::from_mins(1);
+
+/// How often a GitOps tool that is refused tries again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// From the last file to the last Ready.
+const READY: Duration = Duration::from_secs(30);
+
+/// Kubernetes takes 5 s for a namespace.
+const GONE: Duration = Duration::from_mins(1);
+
+/// When the operator is started in an order, as the number of files that were sent before.
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    Before,
+    After(usize),
+}
+
+/// The files, each with the objects in it.
+struct File {
+    name: String,
+    text: String,
+    objects: Vec<Value>,
+}
+
+fn files() -> Vec<File> {
+    let file = |(path, text): (std::path::PathBuf, String)| {
+        let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+        let name = parts[parts.len().saturating_sub(2)..].join("/");
+        File { name, objects: documents(&text), text }
+    };
+    examples().into_iter().map(file).collect()
+}
+
+/// A shuffle that is the same for a seed, on any machine: Fisher-Yates by SplitMix64.
+/// <https://prng.di.unimi.it/splitmix64.c>
+fn shuffle<T>(items: &mut [T], seed: u64) {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    };
+    for last in (1..items.len()).rev() {
+        let other = next() % (u64::try_from(last).unwrap() + 1);
+        items.swap(last, usize::try_from(other).unwrap());
+    }
+}
+
+/// The orders, of the files by their index. The first one holds every namespaced kind before its Project.
+fn orders(files: &[File]) -> Vec<(Vec<usize>, Start)> {
+    let namespaced = |file: &File| {
+        let inside = |object: &Value| object["metadata"]["namespace"].is_string();
+        file.objects.iter().any(inside)
+    };
+    let mut backwards: Vec<usize> = (0..files.len()).collect();
+    backwards.sort_by_key(|index| !namespaced(&files[*index]));
+    let shuffled = (1..ORDERS).map(|seed| {
+        let mut order: Vec<usize> = (0..files.len()).collect();
+        shuffle(&mut order, seed);
+        order
+    });
+    let start = |seed: usize, files: usize| match seed % 3 {
+        // A third of them: the operator is down for a part of the files, or all.
+        1 => Start::After((seed / 3 * 2) % (files + 1)),
+        _ => Start::Before,
+    };
+    let orders = std::iter::once(backwards).chain(shuffled).enumerate();
+    orders.map(|(seed, order)| (order, start(seed, files.len()))).collect()
+}
+
+/// Sends each file in turn, again every second until it is accepted. Files that wait don't hold up those behind them,
+/// as each is a unit of its own to a GitOps tool.
+fn send(stage: &mut Installation, files: &[File], order: &[usize], start: Start) {
+    let begun = Instant::now();
+    let mut waiting: Vec<(usize, Instant)> = order.iter().map(|file| (*file, begun)).collect();
+    let mut sent = 0;
+    while !waiting.is_empty() {
+        let now = Instant::now();
+        let mut refusals = BTreeMap::new();
+        for (file, due) in std::mem::take(&mut waiting) {
+            if let Start::After(count) = start
+                && sent == count
+            {
+                stage.mend();
+            }
+            sent += 1;
+            if due > now {
+                waiting.push((file, due));
+            } else if let Err(refused) = stage.try_apply(&files[file].text) {
+                refusals.insert(&files[file].name, refused.to_string());
+                waiting.push((file, Instant::now() + AGAIN));
+            }
+        }
+        // All were sent once.
+        stage.mend();
+        assert!(begun.elapsed() < ACCEPTED, "still refused: {refusals:#?}");
+        if !waiting.is_empty() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// Waits until all that is declared is Ready, as a person does.
+fn ready(stage: &Installation) {
+    let mut places: BTreeMap<Option<String>, Vec<String>> = BTreeMap::new();
+    for object in declared() {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let (kind, metadata) = (text(&object["kind"]).unwrap(), &object["metadata"]);
+        let name = format!("{}/{}", kind.to_lowercase(), text(&metadata["name"]).unwrap());
+        places.entry(text(&metadata["namespace"])).or_default().push(name);
+    }
+    for (namespace, names) in places {
+        let namespace = namespace.map_or(String::new(), |namespace| format!(" -n {namespace}"));
+        let wait = format!("wait --for=condition=Ready --timeout={}s", READY.as_secs());
+        stage.kubectl(&format!("{wait} {}{namespace}", names.join(" ")));
+    }
+    stage.calm();
+}
+
+/// Deletes all of it, in whatever order the API server takes it, and waits until it is gone.
+fn clear(stage: &Installation) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for project in stage.list("Project", None, "") {
+        stage.delete("Project", None, &text(&project["metadata"]["name"]));
+    }
+    let namespaces: Vec<String> = stage
+        .list("Namespace", None, "")
+        .iter()
+        .map(|namespace| text(&namespace["metadata"]["name"]))
+        .filter(|name| name.starts_with("prj-"))
+        .collect();
+    for project in declared().iter().filter(|object| object["kind"] == "Project") {
+        stage.gone(GONE, "Project", None, &text(&project["metadata"]["name"]));
+    }
+    for namespace in &namespaces {
+        stage.delete("Namespace", None, namespace);
+    }
+    for region in stage.list("Region", None, "") {
+        stage.delete("Region", None, &text(&region["metadata"]["name"]));
+    }
+    for namespace in &namespaces {
+        stage.gone(GONE, "Namespace", None, namespace);
+    }
+}
+
+#[test]
+fn the_examples_in_any_order_end_in_the_same_state_all_ready() {
+    let mut stage = Installation::start();
+    region_secrets(&stage);
+    let files = files();
+    let orders = orders(&files);
+    assert_eq!(orders.len(), usize::try_from(ORDERS).unwrap());
+    let mut first: Option<BTreeMap<String, Value>> = None;
+    for (number, (order, start)) in orders.iter().enumerate() {
+        let names: Vec<_> = order.iter().map(|file| files[*file].name.as_str()).collect();
+        let told = format!("order {number}, the operator started {start:?}: {}", names.join(", "));
+        let failed = Told(&told);
+        if matches!(start, Start::After(_)) {
+            stage.kill();
+        }
+        send(&mut stage, &files, order, *start);
+        ready(&stage);
+        let state = state(&stage);
+        match &first {
+            None => first = Some(state),
+            Some(first) => same(first, &state),
+        }
+        clear(&stage);
+        drop(failed);
+    }
+}
+
+/// Compares place by place, so that a difference is readable.
+fn same(first: &BTreeMap<String, Value>, other: &BTreeMap<String, Value>) {
+    let (places, others): (Vec<_>, Vec<_>) = (first.keys().collect(), other.keys().collect());
+    assert_eq!(places, others, "other objects than after the first order");
+    for (place, was) in first {
+        let now = &other[place];
+        assert!(was == now, "{place} was, after the first order:\n{was:#}\nand is:\n{now:#}");
+    }
+}
+
+/// Says which order it was that failed.
+struct Told<'a>(&'a str);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.0);
+        }
+    }
+}
