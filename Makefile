@@ -4,6 +4,7 @@
 #|                   (KEEP=1 make demo leaves it running, make down stops it)
 #|   make test       all that CI runs: lints, unit tests, tests against a real Kubernetes
 #|   make check      lints only
+#|   make bench      how fast it is, against a plain client that does the same; writes target/bench.json
 #|   make generate   rewrites what is generated: crds/*.yaml, schemas/, snapshots/
 #|
 #| Needed: Linux, Rust (https://rustup.rs) and Go 1.26 or newer (https://go.dev/dl/).
@@ -18,13 +19,17 @@ help:
 
 demo:
 	@.ci/prepared .ci/lively cargo build --workspace --bins
-	@.ci/prepared sh -c 'exec env CATALYST_BINARY="$$CARGO_TARGET_DIR/debug/catalyst" "$$CARGO_TARGET_DIR/debug/demo"'
+	@.ci/prepared sh -c 'CATALYST_BINARY="$$CARGO_TARGET_DIR/debug/catalyst" exec "$$CARGO_TARGET_DIR/debug/demo"'
 
 down:
 	@.ci/prepared .ci/lively cargo run --quiet -p catalyst-testbed -- down
 
 test:
 	@.ci/prepared .ci/test
+
+bench:
+	@.ci/prepared .ci/lively cargo build --release -p catalyst -p catalyst-bench --bins
+	@.ci/prepared sh -c 'CATALYST_BINARY="$$CARGO_TARGET_DIR/release/catalyst" exec .ci/lively "$$CARGO_TARGET_DIR/release/catalyst-bench"'
 
 check:
 	@.ci/prepared .ci/lively cargo fmt --all --check

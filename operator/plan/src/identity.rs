@@ -149,7 +149,7 @@ fn admit(
         return Err(Invalid::waits(
             "OverCapacity",
             format!(
-                "the Region takes {} AppIdentities and has older ones: raise spec.capacity.maxAppIdentities of the Region, or delete an AppIdentity",
+                "the Region takes no more than {} AppIdentities and has older ones: raise spec.capacity.maxAppIdentities of the Region, or delete an AppIdentity",
                 limit.unwrap_or_default()
             ),
         ));
@@ -161,7 +161,7 @@ fn admit(
         return Err(Invalid::waits(
             "OverCapacity",
             format!(
-                "the Project takes {} AppIdentities and has older ones: raise spec.quota.maxAppIdentities of Project \"{}\", or delete an AppIdentity",
+                "the Project takes no more than {} AppIdentities and has older ones: raise spec.quota.maxAppIdentities of Project \"{}\", or delete an AppIdentity",
                 limit.unwrap_or_default(),
                 project_name(project)
             ),

@@ -80,19 +80,22 @@ fn capacity(region: &Region) -> Option<Invalid> {
     ))
 }
 
-/// The characters of a trust domain, by the SPIFFE standard.
+/// A trust domain is narrowed from what SPIFFE allows to a DNS name, so that it can be one some day.
 /// <https://github.com/spiffe/spiffe/blob/main/standards/SPIFFE-ID.md#21-trust-domain>
 fn trust_domain(domain: &str) -> Result<(), Invalid> {
-    let fits =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    if !domain.is_empty() && domain.len() <= 255 && domain.bytes().all(fits) {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let label = |label: &str| {
+        let ends = !label.starts_with('-') && !label.ends_with('-');
+        !label.is_empty() && ends && label.bytes().all(fits)
+    };
+    if domain.len() <= 253 && domain.split('.').all(label) {
         return Ok(());
     }
     Err(Invalid::new(
         "InvalidTrustDomain",
         format!(
-            "spec.trust.domain is \"{domain}\": write 1 to 255 lowercase letters, digits, dots, dashes or \
-             underscores, such as \"eu.example.com\""
+            "spec.trust.domain is \"{domain}\": write a DNS name of lowercase letters, digits, dashes \
+             and dots, such as \"eu.example.com\""
         ),
     ))
 }
@@ -139,7 +142,7 @@ pub fn admit(
         return Err(Invalid::waits(
             "OverCapacity",
             format!(
-                "the Region takes {limit} Projects and has older ones: raise spec.capacity.maxProjects of Region \"{of}\", or delete a Project"
+                "the Region takes no more than {limit} Projects and has older ones: raise spec.capacity.maxProjects of Region \"{of}\", or delete a Project"
             ),
         ));
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::iter;
 use std::sync::Arc;
 
 use catalyst_crds::secret_ref::SecretKey;
@@ -94,7 +95,8 @@ pub fn plan(reference: &SecretRef, world: &World) -> Result<Plan, Invalid> {
             .map(|reference| OwnerReference { block_owner_deletion: None, ..reference }),
     };
     let mut object = owner.owns(&secret);
-    let print = world.fingerprint_key.as_ref().and_then(|key| fingerprint(key, &values));
+    let print =
+        world.fingerprint_key.as_ref().and_then(|key| fingerprint(key, project_name, &values));
     object.data = values.into_iter().map(|(key, value)| (key, Datum::Given(value))).collect();
     Ok(Plan {
         objects: vec![object],
@@ -126,10 +128,12 @@ fn select(keys: &[SecretKey], remote: &Values, name: &str) -> Result<Values, Inv
     Ok(values)
 }
 
-/// HMAC-SHA256 over keys and values, each with its length before it, so that no two secrets run together.
-fn fingerprint(key: &SecretBytes, values: &Values) -> Option<String> {
+/// HMAC-SHA256 over project, keys and values, each with its length before it, so that no two secrets run together
+/// and no two projects see that they share one.
+fn fingerprint(key: &SecretBytes, project: &str, values: &Values) -> Option<String> {
     let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).ok()?;
-    for part in values.iter().flat_map(|(key, value)| [key.as_bytes(), &value.0]) {
+    let parts = values.iter().flat_map(|(key, value)| [key.as_bytes(), &value.0]);
+    for part in iter::once(project.as_bytes()).chain(parts) {
         mac.update(&(part.len() as u64).to_be_bytes());
         mac.update(part);
     }

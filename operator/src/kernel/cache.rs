@@ -31,10 +31,10 @@ impl<T: Held> Cache<T> {
         self.0.within(namespace).into_iter().map(|(_, object)| object).collect()
     }
 
-    /// All objects and their places, in the order of namespaces and names.
+    /// All objects, in the order of namespaces and names.
     pub async fn all(&self) -> Vec<Arc<T>> {
         self.0.settled().await;
-        self.0.all().into_iter().map(|(_, object)| object).collect()
+        self.0.objects()
     }
 
     /// How many there are.

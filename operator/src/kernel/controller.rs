@@ -155,6 +155,10 @@ fn is_status_alone<K: Primary>(news: &News<'_, K>) -> bool {
 
 async fn work<R: Reconcile>(worker: Arc<Worker<R>>, queue: Arc<Queue>, cluster: Arc<Cluster>) {
     worker.primaries.settled().await;
+    // A child that is not known yet looks like one that is not there.
+    for resource in &worker.owned {
+        worker.shared.children.store(resource).settled().await;
+    }
     let mut turns = JoinSet::new();
     loop {
         cluster.gate().opened().await;

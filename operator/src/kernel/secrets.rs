@@ -181,6 +181,9 @@ pub(super) async fn draw_once(
 }
 
 async fn drawn(cluster: &Cluster, key: &Key, concern: &'static str) -> Result<(), Error> {
+    if cluster.get(key).await?.is_some() {
+        return Ok(());
+    }
     let manifest = json!({
         "apiVersion": "v1",
         "kind": "Secret",

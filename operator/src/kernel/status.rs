@@ -241,7 +241,7 @@ impl<K: Primary> Hub<K> {
     /// How many objects are ready, not ready, unknown.
     pub(super) fn count(&self) -> [(&'static str, usize); 3] {
         let mut counts = [("True", 0), ("False", 0), ("Unknown", 0)];
-        for (_, object) in self.store.all() {
+        for object in self.store.objects() {
             let status = serde_json::to_value(&*object).unwrap_or_default();
             let ready = readiness::standing(&status["status"], "Ready")
                 .map_or("Unknown".into(), |ready| ready.status);

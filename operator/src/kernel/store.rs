@@ -237,6 +237,12 @@ impl<T> Store<T> {
             .collect()
     }
 
+    /// Every object, in the order of namespace and name.
+    pub fn objects(&self) -> Vec<Arc<T>> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.namespaces.values().flat_map(BTreeMap::values).cloned().collect()
+    }
+
     /// What lies in a namespace, in the order of names.
     pub fn within(&self, namespace: &str) -> Vec<(Place, Arc<T>)> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);

@@ -24,7 +24,7 @@ const EXPIRED: Duration = Duration::from_secs(20);
 
 struct Replicas {
     installation: Installation,
-    replicas: [Operator; 2],
+    operators: [Operator; 2],
     /// How many projects were made.
     count: u32,
 }
@@ -41,7 +41,7 @@ fn stage() -> MutexGuard<'static, Replicas> {
 impl Replicas {
     fn prepare() -> Self {
         let installation = Installation::prepare();
-        let replicas = ["replica-0", "replica-1"].map(|name| {
+        let operators = ["replica-0", "replica-1"].map(|name| {
             let kubeconfig = acting_as_agent(&installation, name);
             Operator::new(name, &["--identity", name], &kubeconfig)
         });
@@ -53,11 +53,11 @@ metadata: {name: eu}
 spec: {trust: {domain: eu.example.com}}
 ",
         );
-        Self { installation, replicas, count: 0 }
+        Self { installation, operators, count: 0 }
     }
 
     fn mend(&mut self) {
-        for replica in &mut self.replicas {
+        for replica in &mut self.operators {
             if !replica.runs() {
                 replica.start(&self.installation.control_plane);
             }
@@ -130,8 +130,8 @@ fn one_of_two_replicas_writes_and_both_are_ready() {
     assert!(writes.iter().all(|write| write.acts_as() == AGENT), "{writes:#?}");
     let others = stage.writes(1 - holder, mark);
     assert!(others.is_empty(), "{others:#?}");
-    assert!(stage.replicas[holder].metrics().contains("catalyst_lease_held 1"));
-    assert!(stage.replicas[1 - holder].metrics().contains("catalyst_lease_held 0"));
+    assert!(stage.operators[holder].metrics().contains("catalyst_lease_held 1"));
+    assert!(stage.operators[1 - holder].metrics().contains("catalyst_lease_held 0"));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn sigterm_hands_over_in_less_than_two_seconds() {
     let holder = stage.holder();
     let other = format!("replica-{}", 1 - holder);
     let since = std::time::Instant::now();
-    let ended = stage.replicas[holder].term(SOON);
+    let ended = stage.operators[holder].term(SOON);
     let left = HANDOVER.saturating_sub(since.elapsed());
     stage.installation.until(left, "the other replica holds the lease", || {
         let holds = stage.holds();
@@ -156,14 +156,14 @@ fn sigterm_hands_over_in_less_than_two_seconds() {
 fn a_replica_that_is_killed_and_started_again_has_its_lease_back_at_once() {
     let mut stage = stage();
     let holder = stage.holder();
-    let (installation, replicas) = {
-        let Replicas { installation, replicas, .. } = &mut *stage;
-        (installation, replicas)
+    let (installation, operators) = {
+        let Replicas { installation, operators, .. } = &mut *stage;
+        (installation, operators)
     };
-    replicas[holder].kill();
-    replicas[holder].start(&installation.control_plane);
+    operators[holder].kill();
+    operators[holder].start(&installation.control_plane);
     installation.until(HANDOVER, "it writes again", || {
-        let metrics = replicas[holder].metrics();
+        let metrics = operators[holder].metrics();
         let holds = metrics.contains("catalyst_lease_held 1");
         if holds { Ok(()) } else { Err("it does not hold the lease".into()) }
     });
@@ -175,7 +175,7 @@ fn a_holder_that_was_stopped_for_longer_than_its_lease_writes_nothing_after_it_w
     let stopped = stage.holder();
     let name = stage.project();
     let namespace = format!("prj-{name}");
-    stage.replicas[stopped].signal("STOP");
+    stage.operators[stopped].signal("STOP");
     // Something to do for whoever holds the lease, which the stopped one will see first when it wakes.
     stage.installation.delete("NetworkPolicy", Some(&namespace), "default-deny");
     let other = format!("replica-{}", 1 - stopped);
@@ -191,11 +191,11 @@ fn a_holder_that_was_stopped_for_longer_than_its_lease_writes_nothing_after_it_w
     let mark = stage.installation.mark();
     // And something that it would see only now.
     stage.installation.delete("NetworkPolicy", Some(&namespace), "default-deny");
-    stage.replicas[stopped].signal("CONT");
+    stage.operators[stopped].signal("CONT");
     let ended: ExitStatus = {
-        let Replicas { installation, replicas, .. } = &mut *stage;
+        let Replicas { installation, operators, .. } = &mut *stage;
         installation.until(SOON, "it ends, as another one writes", || {
-            replicas[stopped].ended().ok_or_else(|| "it runs on".to_owned())
+            operators[stopped].ended().ok_or_else(|| "it runs on".to_owned())
         })
     };
     assert!(!ended.success(), "Kubernetes must start it again: {ended}");

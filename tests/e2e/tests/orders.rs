@@ -44,7 +44,7 @@ fn files() -> Vec<File> {
     examples().into_iter().map(file).collect()
 }
 
-/// A shuffle that is the same for a seed, on any machine: Fisher-Yates by SplitMix64.
+/// A shuffle that is the same for a seed, on any machine: Fisher-Yates by `SplitMix64`.
 /// <https://prng.di.unimi.it/splitmix64.c>
 fn shuffle<T>(items: &mut [T], seed: u64) {
     let mut state = seed;
@@ -56,8 +56,8 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
         mixed ^ (mixed >> 31)
     };
     for last in (1..items.len()).rev() {
-        let other = next() % (u64::try_from(last).unwrap() + 1);
-        items.swap(last, usize::try_from(other).unwrap());
+        let count = u64::try_from(last + 1).expect("a small number");
+        items.swap(last, usize::try_from(next() % count).expect("a small number"));
     }
 }
 
@@ -117,18 +117,11 @@ fn send(stage: &mut Installation, files: &[File], order: &[usize], start: Start)
 
 /// Waits until all that is declared is Ready, as a person does.
 fn ready(stage: &Installation) {
-    let mut places: BTreeMap<Option<String>, Vec<String>> = BTreeMap::new();
-    for object in declared() {
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let (kind, metadata) = (text(&object["kind"]).unwrap(), &object["metadata"]);
-        let name = format!("{}/{}", kind.to_lowercase(), text(&metadata["name"]).unwrap());
-        places.entry(text(&metadata["namespace"])).or_default().push(name);
-    }
-    for (namespace, names) in places {
-        let namespace = namespace.map_or(String::new(), |namespace| format!(" -n {namespace}"));
-        let wait = format!("wait --for=condition=Ready --timeout={}s", READY.as_secs());
-        stage.kubectl(&format!("{wait} {}{namespace}", names.join(" ")));
-    }
+    let kinds = "regions,projects,appidentities,egresspolicies,secretrefs";
+    let wait = format!("wait --for=condition=Ready --timeout={}s", READY.as_secs());
+    let met = stage.kubectl(&format!("{wait} {kinds} --all --all-namespaces"));
+    let met = met.lines().filter(|line| line.ends_with(" condition met")).count();
+    assert_eq!(met, declared().len());
     stage.calm();
 }
 
@@ -175,10 +168,10 @@ fn the_examples_in_any_order_end_in_the_same_state_all_ready() {
         }
         send(&mut stage, &files, order, *start);
         ready(&stage);
-        let state = state(&stage);
+        let end = state(&stage);
         match &first {
-            None => first = Some(state),
-            Some(first) => same(first, &state),
+            None => first = Some(end),
+            Some(first) => same(first, &end),
         }
         clear(&stage);
         drop(failed);

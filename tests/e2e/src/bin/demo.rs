@@ -1,16 +1,15 @@
 //! What Catalyst does, on a real Kubernetes: `make demo`. Each step shows what was done, what came of it and how long
 //! it took; one that does not do what it says ends the demo with an error.
 
-use std::fs;
 use std::io::{Write, stdout};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use catalyst_e2e::{Installation, condition, documents};
-use catalyst_testbed::Kubernetes;
+use catalyst_e2e::{Installation, declared, region_secrets, repository};
+use catalyst_testbed::{Kubernetes, Result};
 use serde_json::{Value, json};
 
 /// The longest that anything here may take; a machine that is busy takes a tenth of it.
@@ -18,12 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the screen may stand still.
 const SILENCE: Duration = Duration::from_millis(1900);
-
-/// What the region keeps: never in Git, so no example holds them.
-const REGION_SECRETS: [&str; 2] = [
-    "shop.database --from-literal=username=orders --from-literal=password=example",
-    "blog.mail --from-literal=host=mail.example.com --from-literal=password=example",
-];
 
 /// Opens what nobody delegated, beside something that is open anyway.
 const BAD_POLICY: &str = "
@@ -55,13 +48,18 @@ fn main() -> ExitCode {
         }
     });
     match catch_unwind(AssertUnwindSafe(demo)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            say(&format!("\nfailed: {error}"));
+            ExitCode::FAILURE
+        }
+        // Told already.
         Err(_) => ExitCode::FAILURE,
     }
 }
 
-fn demo() {
-    let kubernetes = Kubernetes::build().unwrap_or_else(|error| panic!("{error}"));
+fn demo() -> Result<()> {
+    let kubernetes = Kubernetes::build()?;
     title(&format!("Kubernetes {} with Catalyst in it", kubernetes.version));
     let since = Instant::now();
     let catalyst = Installation::start();
@@ -69,11 +67,12 @@ fn demo() {
 
     gitops(&catalyst);
     drift(&catalyst);
-    tenants(&catalyst);
+    tenants(&catalyst)?;
     if std::env::var_os("KEEP").is_some_and(|keep| !keep.is_empty() && keep != "0") {
-        keep(catalyst, &kubernetes.bin);
+        keep(catalyst, &kubernetes.bin)
     } else {
         stop(catalyst);
+        Ok(())
     }
 }
 
@@ -81,19 +80,15 @@ fn gitops(catalyst: &Installation) {
     title("a platform team applies a region and three projects");
     let since = Instant::now();
     run(catalyst, "apply -R -f gitops-examples/platform");
-    ready(catalyst, "platform");
+    ready(catalyst, &["Region", "Project"]);
     done("the projects are ready: namespace, roles, quota, network rules", since);
 
     title("the region gets its secrets, and the teams apply what is theirs");
-    for secret in REGION_SECRETS {
-        let name = secret.split(' ').next().unwrap_or_default();
-        let values = " --from-literal=...".repeat(secret.split(' ').count() - 1);
-        say(&format!("  $ kubectl create secret generic -n catalyst-secrets {name}{values}"));
-        catalyst.kubectl(&format!("create secret generic -n catalyst-secrets {secret}"));
-    }
+    say("  Secrets shop.database and blog.mail in namespace catalyst-secrets, never in Git");
+    region_secrets(catalyst);
     let since = Instant::now();
     run(catalyst, "apply -R -f gitops-examples/teams");
-    ready(catalyst, "teams");
+    ready(catalyst, &["AppIdentity", "EgressPolicy", "SecretRef"]);
     done("everything is ready: identities, tokens, network rules, secrets", since);
     run(catalyst, "get projects");
     run(catalyst, "get networkpolicies -n prj-shop");
@@ -126,11 +121,10 @@ fn drift(catalyst: &Installation) {
     done("the hole is gone", since);
 }
 
-fn tenants(catalyst: &Installation) {
+fn tenants(catalyst: &Installation) -> Result<()> {
     title("tina, who is admin of the namespace and of nothing else, tries the same");
     catalyst.kubectl("create rolebinding tina --clusterrole=admin --user=tina -n prj-shop");
-    let tina = catalyst.control_plane.kubeconfig_for("tina", "tina", &[]);
-    let tina = tina.unwrap_or_else(|error| panic!("{error}"));
+    let tina = catalyst.control_plane.kubeconfig_for("tina", "tina", &[])?;
     let since = Instant::now();
     say("  tina$ kubectl create -f everything.yaml    # a NetworkPolicy with egress: [{}]");
     let words = ["--kubeconfig".as_ref(), tina.as_os_str(), "create".as_ref(), "-f-".as_ref()];
@@ -159,6 +153,7 @@ fn tenants(catalyst: &Installation) {
     catalyst.ready("Project", None, "shop");
     say("  its other entry holds all the same, and the project stays ready");
     catalyst.delete("EgressPolicy", Some("prj-shop"), "too-much");
+    Ok(())
 }
 
 fn stop(mut catalyst: Installation) {
@@ -172,50 +167,33 @@ fn stop(mut catalyst: Installation) {
     done("both processes let go of their leases, and the cluster is gone", since);
 }
 
-fn keep(catalyst: Installation, programs: &Path) {
+fn keep(catalyst: Installation, programs: &Path) -> Result<()> {
     let Installation { agent, secrets, control_plane, .. } = catalyst;
     // Dropped, they would be killed.
     std::mem::forget((agent, secrets));
-    let kubeconfig = control_plane.keep().unwrap_or_else(|error| panic!("{error}"));
+    let kubeconfig = control_plane.keep()?;
     title("it runs on");
     say(&format!("  export KUBECONFIG={}", kubeconfig.display()));
     say(&format!("  export PATH={}:$PATH", programs.display()));
     say("  make down    # stops it");
+    Ok(())
 }
 
-/// Waits until every object of ours in a folder of the examples is Ready.
-fn ready(catalyst: &Installation, folder: &str) {
-    for file in files(&repository().join("gitops-examples").join(folder)) {
-        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{error}"));
-        for object in documents(&text) {
-            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-            let (kind, metadata) = (text(&object["kind"]), &object["metadata"]);
-            if text(&object["apiVersion"]).starts_with("cra.diagrid.io/") {
-                let ready =
-                    catalyst.ready(&kind, metadata["namespace"].as_str(), &text(&metadata["name"]));
-                assert_eq!(condition(&ready, "Ready")["reason"], "Ready");
-            }
+/// Waits until every object of the examples of these kinds is Ready.
+fn ready(catalyst: &Installation, kinds: &[&str]) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for object in declared() {
+        let (kind, metadata) = (text(&object["kind"]), &object["metadata"]);
+        if kinds.contains(&kind.as_str()) {
+            catalyst.ready(&kind, metadata["namespace"].as_str(), &text(&metadata["name"]));
         }
     }
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{error}"));
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    let within = |path: PathBuf| if path.is_dir() { files(&path) } else { vec![path] };
-    paths.into_iter().flat_map(within).collect()
-}
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// Runs kubectl as a cluster administrator, in front of the audience.
 fn run(catalyst: &Installation, line: &str) {
     say(&format!("  $ kubectl {line}"));
-    let line =
-        line.replace("gitops-examples", &repository().join("gitops-examples").to_string_lossy());
+    let line = line.replace("gitops-examples", &repository("gitops-examples").to_string_lossy());
     say(&indented(catalyst.kubectl(&line).trim_end()));
 }
 
