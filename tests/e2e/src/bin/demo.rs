@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the screen may stand still.
-const SILENCE: Duration = Duration::from_millis(1900);
+const SILENCE: Duration = Duration::from_millis(1970);
 
 /// Opens what nobody delegated, beside something that is open anyway.
 const BAD_POLICY: &str = "
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     }));
     std::thread::spawn(|| {
         loop {
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(20));
             SCREEN.breathe();
         }
     });
