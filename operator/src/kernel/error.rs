@@ -82,7 +82,7 @@ impl Error {
     /// Whether the rest of a plan has no chance either.
     pub fn is_fatal_to_plan(&self) -> bool {
         match self {
-            Self::NotHolder | Self::Timeout(_) | Self::Terminating(_) => true,
+            Self::NotHolder | Self::Timeout(_) => true,
             Self::Api { source, .. } => !matches!(code(source), 400 | 403 | 409 | 422),
             _ => false,
         }

@@ -221,11 +221,12 @@ impl<R: Reconcile> Worker<R> {
                 }
             }
         }
-        if let Some(error) = first {
-            return Err(error);
-        }
+        // Also where something was refused: who can have one object refused must not keep another one standing.
         if self.prune(uid, plan).await? {
             came = Applied::Written;
+        }
+        if let Some(error) = first {
+            return Err(error);
         }
         if R::FENCES && !plan.fence && fenced {
             self.set_finalizer(place, uid, false).await?;

@@ -324,12 +324,15 @@ async fn a_primary_that_cannot_be_planned_changes_nothing() {
 }
 
 #[tokio::test]
-async fn one_refused_object_does_not_hold_up_the_rest_but_nothing_is_pruned() {
-    let script =
-        Script::answering([refused(403, "exceeded quota"), (201, stands(&planned("second"), "9"))]);
+async fn one_refused_object_holds_up_neither_the_rest_nor_what_has_to_go() {
+    let script = Script::answering([
+        refused(403, "exceeded quota"),
+        (201, stands(&planned("second"), "9")),
+        (200, json!({"kind": "Status"})),
+    ]);
     let worker = worker(&script, Ok(plan(&["first", "second"])), &[planned("old")]);
     let next = worker.turn(&Place::new(None, "shop")).await;
-    assert_eq!(script.methods(), ["PATCH", "PATCH"]);
+    assert_eq!(script.methods(), ["PATCH", "PATCH", "DELETE"]);
     assert_eq!(next, Some(Duration::from_secs(1)), "tried again soon");
 }
 

@@ -1,7 +1,9 @@
 //! Where the program under test lies, and that it is what the sources say.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
@@ -15,6 +17,24 @@ const OVERRIDE: &str = "CATALYST_BINARY";
 pub(crate) fn catalyst() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(find);
     &PROGRAM
+}
+
+/// What `catalyst render -f - -o json` prints for a file: manifests, and verdicts.
+pub fn catalyst_render(yaml: &str) -> (String, String) {
+    let mut child = Command::new(catalyst())
+        .args(["render", "-f", "-", "-o", "json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("catalyst runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // It reads to the end before it prints, so that neither waits for the other.
+    stdin.write_all(yaml.as_bytes()).expect("it reads");
+    drop(stdin);
+    let done = child.wait_with_output().expect("it ends");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (text(done.stdout), text(done.stderr))
 }
 
 fn find() -> PathBuf {

@@ -33,6 +33,7 @@ mod status;
 mod wait;
 
 pub use audit::{Mark, Request};
+pub use binary::catalyst_render;
 pub use cluster::{Cluster, FOREIGN, PatchParams, Refused, documents};
 pub use examples::{declared, examples, region_secrets, settle};
 pub use installation::{AGENT, Installation, SECRETS, repository};
