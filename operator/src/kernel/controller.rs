@@ -11,8 +11,9 @@ use super::cache::Cache;
 use super::cluster::Cluster;
 use super::error::Error;
 use super::kernel::Kernel;
+use super::primary::Primary;
 use super::queue::Queue;
-use super::reconcile::{Primary, Reconcile, Worker};
+use super::reconcile::{Reconcile, Worker};
 use super::store::{Child, Held, News, Place, Store};
 
 /// How many objects one controller works on at once.

@@ -1,21 +1,19 @@
 //! One turn of a controller: observe, plan, apply in order, prune, say what came of it.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use catalyst_plan::readiness::Verdict;
 use catalyst_plan::{Invalid, Keep, Key, Plan, Resource, Tenure, names};
 use kube::Resource as _;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::apply::{self, Applicant, Applied};
 use super::cluster::Mode;
 use super::error::Error;
+use super::primary::Primary;
 use super::secrets;
 use super::shared::Shared;
 use super::store::{Place, Store};
@@ -32,31 +30,6 @@ const NEXT: Duration = Duration::from_mins(10);
 
 /// How soon a primary that waits for its children to go is looked at again.
 const LEAVING: Duration = Duration::from_secs(1);
-
-/// A kind that a controller can be for.
-pub trait Primary:
-    kube::Resource<DynamicType = ()>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Serialize
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<K> Primary for K where
-    K: kube::Resource<DynamicType = ()>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Serialize
-        + Send
-        + Sync
-        + 'static
-{
-}
 
 /// What a controller brings: how to gather its world, and what follows from it.
 pub trait Reconcile: Send + Sync + 'static {

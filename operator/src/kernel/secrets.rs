@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::apply::{Applicant, Applied, Children, applied_by, carries, is_ours, place};
 use super::cluster::{Cluster, Mode};
 use super::error::Error;
-use super::store::Place;
+use super::store::{Child, Place};
 use super::watch::{hash, live};
 
 type Values = BTreeMap<String, Zeroizing<String>>;
@@ -65,35 +65,25 @@ pub(super) async fn look(
     Ok(())
 }
 
-/// Lists the Secrets of ours in a namespace and returns the places of those that changed since the last look.
+/// Lists the Secrets of ours in a namespace. What changed since the last look is told to the store's listeners,
+/// and so to the controllers that own it.
 pub(super) async fn refresh(
     cluster: &Cluster,
     children: &Children,
     namespace: &str,
-) -> Result<Vec<Place>, Error> {
+) -> Result<(), Error> {
     let store = children.store(&resource());
     let before = store.within(namespace);
     let mut seen = HashSet::new();
-    let mut changed = Vec::new();
     for object in cluster.list_ours(&resource(), namespace).await? {
         let at = Place::new(Some(namespace), object.metadata.name.as_deref().unwrap_or_default());
-        let now = live(&object);
-        if !before
-            .iter()
-            .any(|(place, known)| *place == at && known.0.resource_version == now.resource_version)
-        {
-            changed.push(at.clone());
-        }
-        seen.insert(at.clone());
-        store.put(&at, super::store::Child(now));
+        store.put(&at, Child(live(&object)));
+        seen.insert(at);
     }
-    for (place, known) in before {
-        if !seen.contains(&place) {
-            store.forget(&place, &known.0.uid);
-            changed.push(place);
-        }
+    for (place, known) in before.iter().filter(|(place, _)| !seen.contains(place)) {
+        store.forget(place, &known.0.uid);
     }
-    Ok(changed)
+    Ok(())
 }
 
 /// Makes one Secret stand as planned.

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::cluster::Cluster;
 use super::error::code;
+use super::primary::Primary;
 use super::queue::Queue;
-use super::reconcile::Primary;
 use super::store::{News, Place, Store};
 
 /// How long the first verdict waits for the others, so that one write says all.

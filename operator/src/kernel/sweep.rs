@@ -11,7 +11,7 @@ use super::shared::Shared;
 const ROUND: Duration = Duration::from_mins(10);
 const STEP: Duration = Duration::from_secs(1);
 
-/// Sweeps for ever. What changed is told to the stores, and so to the controllers that own it.
+/// Sweeps for ever.
 pub(super) async fn sweep(shared: Arc<Shared>) {
     let Some(cluster) = &shared.cluster else { return };
     loop {

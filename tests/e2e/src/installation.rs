@@ -53,9 +53,19 @@ impl Installation {
         installation
     }
 
+    /// As [`Installation::start`], with other definitions of our kinds.
+    pub fn with_crds(crds: Vec<PathBuf>) -> Self {
+        let mut installation = Self::prepare_with(crds);
+        installation.mend();
+        installation
+    }
+
     /// A fresh cluster in which the operator has never run.
     pub fn prepare() -> Self {
-        let mut crds = vec![repository("crds")];
+        Self::prepare_with(vec![repository("crds")])
+    }
+
+    fn prepare_with(mut crds: Vec<PathBuf>) -> Self {
         crds.extend(dapr_crds().expect("Dapr's definitions"));
         let options = Options {
             crds,
