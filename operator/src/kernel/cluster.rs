@@ -24,6 +24,9 @@ const SETTLE_STEP: Duration = Duration::from_millis(20);
 const RETRIES: u32 = 3;
 const RETRY_CAP: Duration = Duration::from_secs(5);
 
+/// How long one answer may take. The client itself would wait for minutes, and with it a lease or a status.
+const ANSWER: Duration = Duration::from_secs(10);
+
 /// A client that writes only while the lease is held.
 pub struct Cluster {
     client: Client,
@@ -150,7 +153,7 @@ impl Cluster {
     ) -> Result<DynamicObject, Error> {
         let params = PatchParams::apply(manager).force();
         let api = self.api(&key.resource, key.namespace.as_deref());
-        let done = api.patch(&key.name, &params, &Patch::Apply(manifest)).await;
+        let done = in_time(api.patch(&key.name, &params, &Patch::Apply(manifest))).await?;
         done.map_err(|error| failed("apply", key, error))
     }
 
@@ -172,10 +175,8 @@ impl Cluster {
 
     /// Reads one object; `None` if it is not there.
     pub async fn get(&self, key: &Key) -> Result<Option<DynamicObject>, Error> {
-        self.api(&key.resource, key.namespace.as_deref())
-            .get_opt(&key.name)
-            .await
-            .map_err(|error| failed("get", key, error))
+        let api = self.api(&key.resource, key.namespace.as_deref());
+        in_time(api.get_opt(&key.name)).await?.map_err(|error| failed("get", key, error))
     }
 
     /// Lists what carries our label in a namespace, whole objects.
@@ -189,11 +190,8 @@ impl Cluster {
             namespace: Some(namespace.into()),
             name: String::new(),
         };
-        self.api(resource, Some(namespace))
-            .list(&ours())
-            .await
-            .map(|list| list.items)
-            .map_err(|error| failed("list", &key, error))
+        let list = in_time(self.api(resource, Some(namespace)).list(&ours())).await?;
+        list.map(|list| list.items).map_err(|error| failed("list", &key, error))
     }
 
     async fn write<T, F, Fut>(&self, verb: &'static str, key: &Key, call: F) -> Result<T, Error>
@@ -207,7 +205,8 @@ impl Cluster {
             if !self.gate.is_open() {
                 return Err(Error::NotHolder);
             }
-            let error = match call(self.api(&key.resource, key.namespace.as_deref())).await {
+            let api = self.api(&key.resource, key.namespace.as_deref());
+            let error = match in_time(call(api)).await? {
                 Ok(done) => {
                     self.metrics.wrote(&key.resource.kind, verb);
                     return Ok(done);
@@ -270,6 +269,11 @@ pub(super) fn api_resource(resource: &Resource) -> ApiResource {
         kind: resource.kind.to_string(),
         plural: resource.plural.to_string(),
     }
+}
+
+async fn in_time<T>(call: impl Future<Output = T>) -> Result<T, Error> {
+    let answer = tokio::time::timeout(ANSWER, call).await;
+    answer.map_err(|_| Error::Timeout(ANSWER.as_secs()))
 }
 
 fn failed(verb: &'static str, key: &Key, source: ClientError) -> Error {

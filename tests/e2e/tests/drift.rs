@@ -220,6 +220,19 @@ fn what_was_done_while_the_operator_was_down_is_put_right_once_it_is_back() {
         edit(&stage, &child, &edits(&child)[0]);
         before.push((child, "it was edited"));
     }
+    for namespace in [&deleted, &edited] {
+        let namespace = stage.the("Namespace", None, namespace);
+        let labels =
+            json!({"app.kubernetes.io/managed-by": null, "cra.diagrid.io/owner-uid": null});
+        edit(&stage, &namespace, &json!({"metadata": {"labels": labels}}));
+        before.push((namespace, "it was relabelled"));
+    }
+    let connection = stage.the("Secret", Some(&edited), "orders-dapr");
+    edit(&stage, &connection, &json!({"data": {"DAPR_API_TOKEN": "c3RvbGVu", "more": "c3RvbGVu"}}));
+    before.push((connection, "it was edited"));
+    let connection = stage.the("Secret", Some(&deleted), "orders-dapr");
+    delete(&stage, &connection);
+    before.push((connection, "it was deleted"));
     stage.mend();
     for (child, what) in &before {
         restored(&stage, child, what);

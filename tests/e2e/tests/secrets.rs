@@ -163,6 +163,25 @@ stringData: {{password: the tenants own}}
 }
 
 #[test]
+fn a_target_that_was_spoilt_is_put_right_when_its_reference_changes() {
+    let stage = STAGE.shared();
+    let namespace = project(&stage, "spoilt");
+    remote(&stage, "spoilt.database", &json!({"password": "of-the-region"}));
+    reference(&stage, &namespace, "database", &json!({"remote": {"name": "database"}}));
+    stage.ready("SecretRef", Some(&namespace), "database");
+    let wanted = stage.the("Secret", Some(&namespace), "database")["data"].clone();
+    let spoil = json!({"data": {"password": encoded("other"), "more": encoded("other")}});
+    stage.edit("Secret", Some(&namespace), "database", &spoil);
+    let touch = json!({"metadata": {"annotations": {"example.com/touched": "yes"}}});
+    stage.edit("SecretRef", Some(&namespace), "database", &touch);
+    let place = ("Secret", Some(namespace.as_str()), "database");
+    stage.wait_for(SOON, place, "is what it was", |now| {
+        let same = now["data"] == wanted;
+        if same { Ok(()) } else { Err(now["data"].to_string()) }
+    });
+}
+
+#[test]
 fn the_secret_of_another_project_is_out_of_reach() {
     let stage = STAGE.shared();
     project(&stage, "owner");

@@ -54,7 +54,9 @@ fn snapshots() -> Vec<(String, String)> {
 /// The documents of a world with its projects renamed, so that one world does not wait until the last one is gone.
 fn renamed(world: &str, suffix: &str) -> Vec<Value> {
     let mut objects = documents(world);
-    objects.iter_mut().for_each(|object| rename(object, suffix));
+    for object in &mut objects {
+        rename(object, suffix);
+    }
     objects.sort_by_key(|object| {
         let kind = object["kind"].as_str().unwrap_or_default();
         let rank = FIRST.iter().position(|first| *first == kind).unwrap_or(FIRST.len());
