@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use catalyst_crds::{AppIdentity, Project, Region};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::{Invalid, Plan, names, region};
 
@@ -29,15 +29,14 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
     let ready = world.apps.iter().filter(|app| is_ready(app)).count();
     let total = world.apps.len();
     let apps = json!({"ready": ready, "total": total, "summary": format!("{ready}/{total}")});
-    let status =
-        [("apps".to_string(), apps), ("namespace".to_string(), json!(names::namespace_of(name)))];
-    Ok(Plan {
-        problem: region::admit(project, world.region.as_deref(), &world.projects, world.standing)
-            .err(),
-        status: status.into_iter().collect(),
-        suspended: project.spec.suspend,
-        ..Plan::default()
-    })
+    let problem =
+        region::admit(project, world.region.as_deref(), &world.projects, world.standing).err();
+    let mut status = Map::from_iter([("apps".to_string(), apps)]);
+    // A name that is none has no namespace either, and the schema would refuse the whole status.
+    if problem.as_ref().is_none_or(|problem| problem.reason != "InvalidName") {
+        status.insert("namespace".into(), json!(names::namespace_of(name)));
+    }
+    Ok(Plan { problem, status, suspended: project.spec.suspend, ..Plan::default() })
 }
 
 fn is_ready(app: &AppIdentity) -> bool {

@@ -75,8 +75,7 @@ pub fn plan(reference: &SecretRef, world: &World) -> Result<Plan, Invalid> {
             format!("namespace {namespace} is not ready: see Project \"{project_name}\""),
         ));
     }
-    let own = reference.metadata.name.as_deref().unwrap_or_default();
-    let target = reference.spec.target.as_ref().map_or(own, |target| target.secret_name.as_str());
+    let target = target(reference);
     let secret = Secret {
         metadata: ObjectMeta {
             name: Some(target.into()),
@@ -103,6 +102,27 @@ pub fn plan(reference: &SecretRef, world: &World) -> Result<Plan, Invalid> {
         status: print.map(|print| ("fingerprint".to_string(), json!(print))).into_iter().collect(),
         ..Plan::default()
     })
+}
+
+/// What to say where the target stands and is not this SecretRef's.
+pub fn target_exists(reference: &SecretRef) -> Invalid {
+    let field = match reference.spec.target {
+        Some(_) => "spec.target.secretName",
+        None => "metadata.name",
+    };
+    let target = target(reference);
+    Invalid::new(
+        "TargetExists",
+        format!(
+            "{field} is \"{target}\": a Secret of that name stands that is not this SecretRef's; write \
+             another name into spec.target.secretName, or delete that Secret"
+        ),
+    )
+}
+
+fn target(reference: &SecretRef) -> &str {
+    let own = reference.metadata.name.as_deref().unwrap_or_default();
+    reference.spec.target.as_ref().map_or(own, |target| target.secret_name.as_str())
 }
 
 fn select(keys: &[SecretKey], remote: &Values, name: &str) -> Result<Values, Invalid> {

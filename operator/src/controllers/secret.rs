@@ -6,7 +6,7 @@
 use catalyst_crds::{Project, SecretRef};
 use catalyst_plan::namespace::SECRETS_BINDING;
 use catalyst_plan::secret::{self, Values, World};
-use catalyst_plan::{Invalid, Plan, SecretBytes, names};
+use catalyst_plan::{Invalid, Key, Plan, SecretBytes, names};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
@@ -47,7 +47,6 @@ impl Reconcile for Controller {
     type World = World;
     const CONCERN: &'static str = secret::CONCERN;
     const CONDITION: &'static str = "Resolved";
-    const TAKEN: &'static str = "TargetExists";
 
     async fn observe(&self, reference: &SecretRef) -> Result<World, Error> {
         let namespace = reference.namespace().unwrap_or_default();
@@ -66,6 +65,10 @@ impl Reconcile for Controller {
             remote,
             fingerprint_key: key.and_then(|mut key| key.remove("key")),
         })
+    }
+
+    fn taken(reference: &SecretRef, _: &Key) -> Invalid {
+        secret::target_exists(reference)
     }
 
     fn plan(reference: &SecretRef, world: &World) -> Result<Plan, Invalid> {

@@ -149,7 +149,7 @@ async fn recover(
         // Garbage collection takes it, and the next turn makes ours.
         return Err(Error::Terminating(object.key.clone()));
     }
-    if !is_ours(&seen, by) && !applied_by(&found, manager) {
+    if !is_ours(&seen, by) && !lost(&found, &seen, by) {
         return Err(Error::NameTaken(object.key.clone()));
     }
     children.learn(&object.key, &found);
@@ -219,12 +219,17 @@ pub(super) fn is_ours(stands: &Live, by: &Applicant<'_>) -> bool {
     stands.belongs_to(by.uid) || left_behind()
 }
 
-/// Whether our manager has applied it, so that one whose labels were taken away is still known as ours.
-pub(super) fn applied_by(object: &DynamicObject, manager: &str) -> bool {
+/// Whether our manager has applied it and it no longer names anyone: one whose labels were taken away is still
+/// known as ours, and a sibling's is not.
+pub(super) fn lost(object: &DynamicObject, seen: &Live, by: &Applicant<'_>) -> bool {
+    let manager = names::field_manager(by.concern);
     let entries = object.metadata.managed_fields.as_deref().unwrap_or_default();
-    entries.iter().any(|entry| {
-        entry.manager.as_deref() == Some(manager) && entry.operation.as_deref() == Some("Apply")
-    })
+    let applied = entries.iter().any(|entry| {
+        entry.manager.as_ref() == Some(&manager) && entry.operation.as_deref() == Some("Apply")
+    });
+    let mut others =
+        seen.owners.iter().map(|owner| owner.uid.as_str()).chain(seen.label(names::OWNER_UID));
+    applied && others.all(|uid| (by.is_gone)(uid))
 }
 
 /// Whether what stands is what is planned: our labels and owners, and the very content.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use catalyst_plan::{Invalid, Live, Plan, Resource, names};
+use catalyst_plan::{Invalid, Key, Live, Plan, Resource, names};
 use tokio::task::JoinSet;
 
 use super::cache::Cache;
@@ -193,6 +193,8 @@ pub trait Planner: Send + Sync {
     fn condition(&self) -> &'static str;
     /// Where its primaries lie.
     fn primaries(&self) -> Vec<Place>;
+    /// What a primary hears where something else has the name of one of its children.
+    fn taken(&self, place: &Place, child: &Key) -> Option<Invalid>;
     /// Observes and plans; `None` if there is no such primary.
     fn plan(&self, place: Place) -> Pin<Box<dyn Future<Output = Option<Planned>> + Send + '_>>;
 }
@@ -215,6 +217,10 @@ impl<R: Reconcile> Planner for Worker<R> {
 
     fn primaries(&self) -> Vec<Place> {
         self.primaries.all().into_iter().map(|(place, _)| place).collect()
+    }
+
+    fn taken(&self, place: &Place, child: &Key) -> Option<Invalid> {
+        self.primaries.get(place).map(|primary| R::taken(&primary, child))
     }
 
     fn plan(&self, place: Place) -> Pin<Box<dyn Future<Output = Option<Planned>> + Send + '_>> {

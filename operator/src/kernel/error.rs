@@ -7,7 +7,7 @@ use catalyst_plan::{Invalid, Key};
 pub enum Error {
     /// Another object has the name of one of ours, and we did not make it.
     #[error(
-        "{0} stands already and Catalyst did not make it: rename or delete it, then this one is made"
+        "{0} stands already and is not this object's: rename or delete it, then this one is made"
     )]
     NameTaken(Key),
     /// Somebody else owns a field that we need on an object that is not ours.

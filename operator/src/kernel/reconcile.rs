@@ -43,14 +43,17 @@ pub trait Reconcile: Send + Sync + 'static {
     const CONDITION: &'static str;
     /// Whether its plans say if the primary must carry the finalizer.
     const FENCES: bool = false;
-    /// The reason where something that is not ours has the name of one of its children.
-    const TAKEN: &'static str = "NameTaken";
 
     /// Gathers the world, from caches.
     fn observe(
         &self,
         primary: &Self::Kind,
     ) -> impl Future<Output = Result<Self::World, Error>> + Send;
+
+    /// What to say where something that is not this primary's has the name of one of its children.
+    fn taken(_: &Self::Kind, child: &Key) -> Invalid {
+        Error::NameTaken(child.clone()).verdict()
+    }
 
     /// What should exist. Pure.
     ///
@@ -125,7 +128,7 @@ impl<R: Reconcile> Worker<R> {
             }
         };
         let done = self.execute(place, primary, uid, &plan, (deleting, fenced)).await;
-        let failure = done.as_ref().err().map(Self::verdict);
+        let failure = done.as_ref().err().map(|error| Self::verdict(primary, error));
         for finding in &plan.findings {
             if let Some(status) = self.status(&finding.object.resource.kind) {
                 let verdict = Verdict {
@@ -281,14 +284,20 @@ impl<R: Reconcile> Worker<R> {
         self.speak(
             place,
             uid,
-            Verdict { generation, problem: Some(Self::verdict(error)), ..Verdict::default() },
+            Verdict {
+                generation,
+                problem: Some(Self::verdict(primary, error)),
+                ..Verdict::default()
+            },
         );
         FIRST.saturating_mul(2_u32.saturating_pow(attempts - 1)).min(LONGEST)
     }
 
-    fn verdict(error: &Error) -> Invalid {
-        let reason = if matches!(error, Error::NameTaken(_)) { R::TAKEN } else { error.reason() };
-        Invalid { reason, ..error.verdict() }
+    fn verdict(primary: &R::Kind, error: &Error) -> Invalid {
+        match error {
+            Error::NameTaken(child) => R::taken(primary, child),
+            other => other.verdict(),
+        }
     }
 
     fn speak(&self, place: &Place, uid: &str, verdict: Verdict) {

@@ -17,7 +17,7 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::apply::{Applicant, Applied, Children, applied_by, carries, is_ours, place};
+use super::apply::{Applicant, Applied, Children, carries, is_ours, lost, place};
 use super::cluster::{Cluster, Mode};
 use super::error::Error;
 use super::store::{Child, Place};
@@ -111,7 +111,7 @@ pub(super) async fn apply(
         if seen.deleting {
             return Err(Error::Terminating(object.key.clone()));
         }
-        if !is_ours(&seen, by) && !applied_by(found, &manager) {
+        if !is_ours(&seen, by) && !lost(found, &seen, by) {
             return Err(Error::NameTaken(object.key.clone()));
         }
     } else {

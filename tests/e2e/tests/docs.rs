@@ -217,6 +217,5 @@ fn blocks(document: &str) -> Vec<Block> {
 }
 
 fn read(document: &str) -> String {
-    let path = repository(document);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    fs::read_to_string(repository(document)).expect(document)
 }

@@ -1,6 +1,6 @@
 //! A GitOps tool may send files in any order, and the operator may be down meanwhile: the end is the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use catalyst_e2e::{Installation, declared, documents, examples, region_secrets, state};
@@ -122,32 +122,26 @@ fn ready(stage: &Installation) {
     let met = stage.kubectl(&format!("{wait} {kinds} --all --all-namespaces"));
     let met = met.lines().filter(|line| line.ends_with(" condition met")).count();
     assert_eq!(met, declared().len());
-    stage.calm();
 }
 
-/// Deletes all of it, in whatever order the API server takes it, and waits until it is gone.
+/// Deletes all of it at once, and waits until it is gone. What is left in the end is the region's secrets.
 fn clear(stage: &Installation) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    for project in stage.list("Project", None, "") {
-        stage.delete("Project", None, &text(&project["metadata"]["name"]));
+    let names = |kind: &str| -> Vec<String> {
+        let name = |object: &Value| object["metadata"]["name"].as_str().map(str::to_owned);
+        stage.list(kind, None, "").iter().filter_map(name).collect()
+    };
+    let namespaces = names("Namespace").into_iter().filter(|name| name.starts_with("prj-"));
+    let namespaces = namespaces.map(|name| ("Namespace", name));
+    let projects = names("Project").into_iter().map(|name| ("Project", name));
+    let going: Vec<_> = projects.chain(namespaces).collect();
+    for (kind, name) in &going {
+        stage.delete(kind, None, name);
     }
-    let namespaces: Vec<String> = stage
-        .list("Namespace", None, "")
-        .iter()
-        .map(|namespace| text(&namespace["metadata"]["name"]))
-        .filter(|name| name.starts_with("prj-"))
-        .collect();
-    for project in declared().iter().filter(|object| object["kind"] == "Project") {
-        stage.gone(GONE, "Project", None, &text(&project["metadata"]["name"]));
+    for (kind, name) in &going {
+        stage.gone(GONE, kind, None, name);
     }
-    for namespace in &namespaces {
-        stage.delete("Namespace", None, namespace);
-    }
-    for region in stage.list("Region", None, "") {
-        stage.delete("Region", None, &text(&region["metadata"]["name"]));
-    }
-    for namespace in &namespaces {
-        stage.gone(GONE, "Namespace", None, namespace);
+    for region in names("Region") {
+        stage.delete("Region", None, &region);
     }
 }
 
@@ -168,10 +162,12 @@ fn the_examples_in_any_order_end_in_the_same_state_all_ready() {
         }
         send(&mut stage, &files, order, *start);
         ready(&stage);
-        let end = state(&stage);
-        match &first {
-            None => first = Some(end),
-            Some(first) => same(first, &end),
+        if let Some(first) = &first {
+            // What counts apps, say, follows a moment after they are Ready.
+            stage.until(READY, "all is as after the first order", || same(first, &state(&stage)));
+        } else {
+            stage.calm();
+            first = Some(state(&stage));
         }
         clear(&stage);
         drop(failed);
@@ -179,13 +175,14 @@ fn the_examples_in_any_order_end_in_the_same_state_all_ready() {
 }
 
 /// Compares place by place, so that a difference is readable.
-fn same(first: &BTreeMap<String, Value>, other: &BTreeMap<String, Value>) {
-    let (places, others): (Vec<_>, Vec<_>) = (first.keys().collect(), other.keys().collect());
-    assert_eq!(places, others, "other objects than after the first order");
-    for (place, was) in first {
-        let now = &other[place];
-        assert!(was == now, "{place} was, after the first order:\n{was:#}\nand is:\n{now:#}");
-    }
+fn same(first: &BTreeMap<String, Value>, now: &BTreeMap<String, Value>) -> Result<(), String> {
+    let places: BTreeSet<&String> = first.keys().chain(now.keys()).collect();
+    let differs = |place: &&String| first.get(*place) != now.get(*place);
+    let Some(place) = places.into_iter().find(differs) else { return Ok(()) };
+    let shown = |state: &BTreeMap<String, Value>| {
+        state.get(place).map_or("not there".to_owned(), |object| format!("{object:#}"))
+    };
+    Err(format!("{place} was, after the first order:\n{}\nand is:\n{}", shown(first), shown(now)))
 }
 
 /// Says which order it was that failed.

@@ -38,5 +38,5 @@ pub use control_plane::{ControlPlane, stop_kept};
 pub use error::{Error, Result};
 pub use kubectl::Output;
 pub use options::{Controllers, Options};
-pub use peers::{Kubernetes, dapr_crds};
+pub use peers::{Kubernetes, dapr_crds, kstatus};
 pub use process::Process;

@@ -1,4 +1,4 @@
-//! Builds the real Kubernetes from its pinned Go module, once per pin, and fetches Dapr's definitions.
+//! Builds the real Kubernetes and kstatus from their pinned Go modules, once per pin, and fetches Dapr's definitions.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -38,25 +38,8 @@ impl Kubernetes {
         let title = format!("Kubernetes {version}");
         let key = key(&module, &title)?;
 
-        let folder = cache::folder("peers")?;
-        let bin = folder.join(format!("kubernetes-{key}"));
-        if bin.exists() {
-            return Ok(Self { version, bin });
-        }
-
-        let lock = folder.join("kubernetes.lock");
-        let lock = File::create(&lock).doing("making", &lock)?;
-        {
-            let _progress = Progress::of(format!("waiting for another build of {title}"));
-            lock.lock().doing("locking", folder.join("kubernetes.lock"))?;
-        }
-        if !bin.exists() {
-            remove_partial(&folder)?;
-            // A build that was killed may still write into its folder: never the same folder twice.
-            let partial = folder.join(format!("kubernetes-{key}.{}", std::process::id()));
-            compile(&module, &title, &version, &partial)?;
-            fs::rename(&partial, &bin).doing("making", &bin)?;
-        }
+        let bin =
+            built("kubernetes", &key, &title, |folder| compile(&module, &title, &version, folder))?;
         Ok(Self { version, bin })
     }
 
@@ -64,6 +47,23 @@ impl Kubernetes {
     pub(crate) fn part(&self, name: &str) -> PathBuf {
         self.bin.join(name)
     }
+}
+
+/// The program that says what kstatus says of objects, built from `tests/peers/kstatus`, or found built before.
+///
+/// It reads objects, one as JSON a line, and prints a verdict a line: `Current`, a tab, why.
+///
+/// # Errors
+///
+/// When Go is missing, or the build fails.
+pub fn kstatus() -> Result<PathBuf> {
+    let module = module("kstatus");
+    let title = format!("kstatus {}", pinned(&module, "sigs.k8s.io/cli-utils")?);
+    let folder = built("kstatus", &key(&module, &title)?, &title, |folder| {
+        let _progress = Progress::of(format!("building {title}"));
+        link(&module, &title, "-s -w", folder, "kstatus")
+    })?;
+    Ok(folder.join("kstatus"))
 }
 
 /// The custom resource definitions of the Dapr that `tests/peers/dapr/go.mod` pins, by their files.
@@ -95,6 +95,35 @@ pub fn dapr_crds() -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// The folder of a peer, which is built unless it is there. Of several callers at once one builds, and the rest wait.
+fn built(
+    name: &str,
+    key: &str,
+    title: &str,
+    build: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let peers = cache::folder("peers")?;
+    let bin = peers.join(format!("{name}-{key}"));
+    if bin.exists() {
+        return Ok(bin);
+    }
+    let path = peers.join(format!("{name}.lock"));
+    let lock = File::create(&path).doing("making", &path)?;
+    {
+        let _progress = Progress::of(format!("waiting for another build of {title}"));
+        lock.lock().doing("locking", &path)?;
+    }
+    if !bin.exists() {
+        remove_partial(&peers, name)?;
+        // A build that was killed may still write into its folder: never the same folder twice.
+        let partial = peers.join(format!("{name}-{key}.{}", std::process::id()));
+        fs::create_dir_all(&partial).doing("making", &partial)?;
+        build(&partial)?;
+        fs::rename(&partial, &bin).doing("making", &bin)?;
+    }
+    Ok(bin)
 }
 
 /// A Go module below `tests/peers`.
@@ -138,11 +167,13 @@ fn key(module: &Path, peer: &str) -> Result<String> {
     Ok(hash.finalize().iter().take(8).fold(String::new(), |key, byte| format!("{key}{byte:02x}")))
 }
 
-/// Removes what builds left that failed or were killed. The caller holds the lock.
-fn remove_partial(folder: &Path) -> Result<()> {
+/// Removes what builds of a peer left that failed or were killed. The caller holds the peer's lock.
+fn remove_partial(folder: &Path, peer: &str) -> Result<()> {
     for entry in fs::read_dir(folder).doing("reading", folder)? {
         let path = entry.doing("reading", folder)?.path();
-        if path.is_dir() && path.extension().is_some() {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let of_peer = stem.rsplit_once('-').is_some_and(|(name, _)| name == peer);
+        if path.is_dir() && path.extension().is_some() && of_peer {
             fs::remove_dir_all(&path).doing("removing", &path)?;
         }
     }
@@ -150,25 +181,29 @@ fn remove_partial(folder: &Path) -> Result<()> {
 }
 
 fn compile(module: &Path, title: &str, version: &str, folder: &Path) -> Result<()> {
-    let failed = |output| {
-        let (peer, module) = (title.to_owned(), module.to_owned());
-        Err(Error::Go { peer, module, command: "go build .", output })
-    };
     let _progress = Progress::of(format!("building {title}, the first time takes 5 minutes"));
-    fs::create_dir_all(folder).doing("making", folder)?;
-    let log = folder.join("build.log");
-    let output = File::create(&log).doing("making", &log)?;
-
     // What `kubectl version` and the agent's feature checks see: a plain build calls itself v0.0.0.
     let number: Vec<&str> = version.split('.').collect();
     let [major, minor, ..] = number[..] else {
-        return failed(format!("go.mod requires k8s.io/kubernetes {version}, which is no version"));
+        let output = format!("go.mod requires k8s.io/kubernetes {version}, which is no version");
+        return Err(failed(module, title, output));
     };
     let name = "k8s.io/component-base/version.git";
     let linker =
         format!("-s -w -X {name}Version=v{version} -X {name}Major={major} -X {name}Minor={minor}");
 
-    let target = folder.join("kubernetes");
+    link(module, title, &linker, folder, "kubernetes")?;
+    for part in PARTS {
+        symlink("kubernetes", folder.join(part)).doing("making", folder.join(part))?;
+    }
+    Ok(())
+}
+
+/// Builds a module's one program into a folder. Its log stays beside it.
+fn link(module: &Path, title: &str, linker: &str, folder: &Path, program: &str) -> Result<()> {
+    let log = folder.join("build.log");
+    let output = File::create(&log).doing("making", &log)?;
+    let target = folder.join(program);
     let mut command = go(module, &["build", "-trimpath", "-buildvcs=false", "-ldflags"]);
     let status = command
         .args([OsString::from(linker), "-o".into(), target.into(), ".".into()])
@@ -178,13 +213,12 @@ fn compile(module: &Path, title: &str, version: &str, folder: &Path) -> Result<(
         .stderr(output)
         .status()
         .map_err(|error| no_go(error, title))?;
-    if !status.success() {
-        return failed(tail(&log));
-    }
-    for part in PARTS {
-        symlink("kubernetes", folder.join(part)).doing("making", folder.join(part))?;
-    }
-    Ok(())
+    if status.success() { Ok(()) } else { Err(failed(module, title, tail(&log))) }
+}
+
+fn failed(module: &Path, title: &str, output: String) -> Error {
+    let (peer, module) = (title.to_owned(), module.to_owned());
+    Error::Go { peer, module, command: "go build .", output }
 }
 
 fn go(module: &Path, arguments: &[&str]) -> Command {

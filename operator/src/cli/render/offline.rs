@@ -113,7 +113,7 @@ impl Stage {
         };
         let concern = planner.concern();
         // Everything is held here, so there is nothing to wait for.
-        let Some(outcome) = planner.plan(place).now_or_never() else {
+        let Some(outcome) = planner.plan(place.clone()).now_or_never() else {
             return Err(format!(
                 "the controller {concern} waits for a kind that is not held offline"
             ));
@@ -132,17 +132,18 @@ impl Stage {
         let Plan {
             objects: wanted, findings, problem, warnings, status, suspended, silent, ..
         } = plan;
+        let mut taken = None;
         for object in wanted {
+            if objects.contains_key(&object.key) {
+                taken = taken.or_else(|| planner.taken(&place, &object.key));
+                continue;
+            }
             standing::stand(&self.kernel, &object);
             let rank = self.ranks.len();
             self.ranks.entry(object.key.clone()).or_insert(rank);
-            if let Some(other) = objects.insert(object.key.clone(), Planned { concern, object }) {
-                return Err(format!(
-                    "{} is planned twice, by {} and {concern}",
-                    other.object.key, other.concern
-                ));
-            }
+            objects.insert(object.key.clone(), Planned { concern, object });
         }
+        let problem = taken.or(problem);
         for finding in findings {
             let verdict = Verdict {
                 generation: finding.generation,
