@@ -82,7 +82,7 @@ impl Stage {
         let mut verdicts = Verdicts::new();
         for planner in self.kernel.planners().to_vec() {
             for place in planner.primaries() {
-                self.turn(planner.as_ref(), place, &mut objects, &mut verdicts)?;
+                self.turn(planner.as_ref(), &place, &mut objects, &mut verdicts)?;
             }
         }
         let gone =
@@ -102,7 +102,7 @@ impl Stage {
     fn turn(
         &mut self,
         planner: &dyn Planner,
-        place: Place,
+        place: &Place,
         objects: &mut BTreeMap<Key, Planned>,
         verdicts: &mut Verdicts,
     ) -> Result<(), String> {
@@ -135,7 +135,7 @@ impl Stage {
         let mut taken = None;
         for object in wanted {
             if objects.contains_key(&object.key) {
-                taken = taken.or_else(|| planner.taken(&place, &object.key));
+                taken = taken.or_else(|| planner.taken(place, &object.key));
                 continue;
             }
             standing::stand(&self.kernel, &object);
