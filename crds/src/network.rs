@@ -112,7 +112,9 @@ pub struct Egress {
     pub default: Option<EgressDefault>,
     /// Networks that are taken out of what `default` opens. In a Region, absent means the list that
     /// Catalyst ships (private, link-local, metadata and special-purpose ranges), and a list that is
-    /// present replaces it whole, an empty one too. In a Project they add to the Region's.
+    /// present replaces it whole, an empty one too. (A server-side apply that empties a list leaves
+    /// it absent: to block nothing after all, name a network that nobody reaches.) In a Project they
+    /// add to the Region's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::rules::<BlockRule>")]
     pub blocked: Option<Vec<BlockRule>>,

@@ -82,6 +82,14 @@ fn list_map(items: &Schema, key: &str, max: usize) -> Schema {
     })
 }
 
+/// Taken as one. A server-side apply that empties a set or a list-map leaves no field at all, past `minItems`: where
+/// absent means more than a few, that would widen.
+fn atomic(mut list: Schema) -> Schema {
+    list.remove("x-kubernetes-list-map-keys");
+    list.insert("x-kubernetes-list-type".into(), "atomic".into());
+    list
+}
+
 fn map(values: &Schema, max: usize) -> Schema {
     json_schema!({ "type": "object", "additionalProperties": values, "maxProperties": max })
 }
@@ -94,12 +102,9 @@ pub(crate) fn namespaces(generate: &mut SchemaGenerator) -> Schema {
     set(&namespace(generate), 0, MAX_NAMES)
 }
 
-/// Taken as one: a server-side apply of an empty set drops it, and here empty means none while
-/// absent means `monitoring`.
+/// Empty means none, absent means `monitoring`.
 pub(crate) fn monitoring_namespaces(generate: &mut SchemaGenerator) -> Schema {
-    let mut list = namespaces(generate);
-    list.insert("x-kubernetes-list-type".into(), "atomic".into());
-    list
+    atomic(namespaces(generate))
 }
 
 pub(crate) fn object_name(_: &mut SchemaGenerator) -> Schema {
@@ -117,7 +122,7 @@ pub(crate) fn trust_domain(_: &mut SchemaGenerator) -> Schema {
 
 /// Not empty: absent means every app, and a template must not widen by accident.
 pub(crate) fn app_ids(_: &mut SchemaGenerator) -> Schema {
-    set(&string(APP_ID, 58), 1, MAX_NAMES)
+    atomic(set(&string(APP_ID, 58), 1, MAX_NAMES))
 }
 
 pub(crate) fn rule_name(_: &mut SchemaGenerator) -> Schema {
@@ -132,7 +137,7 @@ pub(crate) fn rules<R: JsonSchema>(generate: &mut SchemaGenerator) -> Schema {
 pub(crate) fn keys<K: JsonSchema>(generate: &mut SchemaGenerator) -> Schema {
     let mut keys = list_map(&generate.subschema_for::<K>(), "name", MAX_KEYS);
     keys.insert("minItems".into(), 1.into());
-    keys
+    atomic(keys)
 }
 
 pub(crate) fn secret_key(_: &mut SchemaGenerator) -> Schema {

@@ -166,12 +166,13 @@ fn lists_merge_by_what_names_their_entries() {
     for crd in crds() {
         for (at, schema) in schemas(&crd) {
             let kind = match at.rsplit('.').next().unwrap() {
-                "allowed" | "blocked" | "keys" => json!(["map", ["name"]]),
+                "allowed" | "blocked" => json!(["map", ["name"]]),
                 "conditions" => json!(["map", ["type"]]),
-                "cidrs" | "namespaces" | "appIds" | "addresses" | "ipFamilies" => {
+                "cidrs" | "namespaces" | "addresses" | "ipFamilies" => {
                     json!(["set", null])
                 }
-                "monitoringNamespaces" => json!(["atomic", null]),
+                // Emptied by a server-side apply they would be absent, and so mean more.
+                "monitoringNamespaces" | "appIds" | "keys" => json!(["atomic", null]),
                 _ => continue,
             };
             let found =

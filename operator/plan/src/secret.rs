@@ -46,7 +46,7 @@ pub fn remote_name(project: &str, name: &str) -> String {
 /// The project's copy of what it takes.
 ///
 /// # Errors
-/// `NotFound` while the provider does not have the secret or one of its keys, which waits.
+/// `InvalidKeys` where two keys are called the same, `NotFound` while the provider does not have the secret or one of its keys, which waits.
 pub fn plan(reference: &SecretRef, world: &World) -> Result<Plan, Invalid> {
     let namespace = reference.metadata.namespace.as_deref().unwrap_or_default();
     home(namespace, world.project.as_deref())?;
@@ -143,7 +143,15 @@ fn select(keys: &[SecretKey], remote: &Values, name: &str) -> Result<Values, Inv
                 ),
             ));
         };
-        values.insert(key.name.clone(), value.clone());
+        if values.insert(key.name.clone(), value.clone()).is_some() {
+            return Err(Invalid::new(
+                "InvalidKeys",
+                format!(
+                    "spec.keys[{index}].name is \"{}\", as that of another entry: call each key otherwise",
+                    key.name
+                ),
+            ));
+        }
     }
     Ok(values)
 }

@@ -97,7 +97,7 @@ impl fmt::Debug for Request {
 
 impl Mark {
     /// Before the first request.
-    pub(crate) const BEGINNING: Self = Self(0);
+    pub const BEGINNING: Self = Self(0);
 }
 
 pub(crate) fn now(log: &Path) -> Mark {

@@ -9,7 +9,7 @@ use crate::cluster::documents;
 use crate::installation::{Installation, repository};
 
 /// What the region keeps: never in Git, so no example holds it.
-const REGION_SECRETS: &str = "
+pub const REGION_SECRETS: &str = "
 apiVersion: v1
 kind: Secret
 metadata: {name: shop.database, namespace: catalyst-secrets}
@@ -39,7 +39,7 @@ pub fn declared() -> Vec<Value> {
 /// Applies the examples in their order, with the region's secrets, and waits until all of it is Ready
 /// and nothing more is done.
 pub fn settle(installation: &Installation) {
-    installation.apply(REGION_SECRETS);
+    region_secrets(installation);
     let files = examples();
     let (platform, teams): (Vec<_>, Vec<_>) =
         files.iter().partition(|(path, _)| path.iter().any(|part| part == "platform"));

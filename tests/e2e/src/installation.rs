@@ -172,11 +172,6 @@ impl Installation {
         audit::now(&self.control_plane.audit_log())
     }
 
-    /// The moment before all that happened.
-    pub fn beginning(&self) -> Mark {
-        Mark::BEGINNING
-    }
-
     /// What the API server answered since a moment.
     pub fn requests(&self, since: Mark) -> Vec<Request> {
         audit::since(&self.control_plane.audit_log(), since)

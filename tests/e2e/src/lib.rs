@@ -35,7 +35,7 @@ mod wait;
 pub use audit::{Mark, Request};
 pub use binary::catalyst_render;
 pub use cluster::{Cluster, FOREIGN, PatchParams, Refused, documents};
-pub use examples::{declared, examples, region_secrets, settle};
+pub use examples::{REGION_SECRETS, declared, examples, region_secrets, settle};
 pub use installation::{AGENT, Installation, SECRETS, repository};
 pub use normal::{essence, normal, state};
 pub use process::Operator;

@@ -264,6 +264,7 @@ fn rows() -> Vec<Row> {
     let mut rows = networks();
     rows.extend(entries());
     rows.extend(lists());
+    rows.extend(emptied());
     rows.extend(delegation());
     rows.extend(names());
     rows.extend(projects());
@@ -448,6 +449,54 @@ fn lists() -> Vec<Row> {
             &[CIDRS, "10000", "at most 1024"],
             &[CIDRS, "10000", "at most 1024"],
         ),
+    ]
+}
+
+/// Lists that held something, and are emptied: server-side apply removes each entry, and must not leave the list absent,
+/// which would mean all.
+fn emptied() -> Vec<Row> {
+    let emptied = |name: &str, before: &'static str, spec: &str, server: Words, render: Words| {
+        let row = schema(&format!("EgressPolicy/{name}"), spec, server, render);
+        Row { before: Some(before), ..row }
+    };
+    vec![
+        emptied(
+            "emptied-apps",
+            "{appIds: [orders], blocked: [{name: entry, cidrs: [8.8.4.0/24]}]}",
+            "{appIds: [], blocked: [{name: entry, cidrs: [8.8.4.0/24]}]}",
+            &["spec.appIds"],
+            &["spec.appIds is empty"],
+        ),
+        emptied(
+            "emptied-blocked",
+            "{appIds: [orders], blocked: [{name: entry, cidrs: [8.8.4.0/24]}]}",
+            "{appIds: [orders], blocked: [{name: entry, cidrs: []}]}",
+            &["spec.blocked[0].cidrs"],
+            &["spec.blocked[0].cidrs is empty"],
+        ),
+        emptied(
+            "emptied-ports",
+            "{blocked: [], allowed: [{name: entry, namespaces: [databases], ports: [{port: 5432}]}]}",
+            "{allowed: [{name: entry, namespaces: [databases], ports: []}]}",
+            &["spec.allowed[0].ports"],
+            &["spec.allowed[0].ports is empty"],
+        ),
+        emptied(
+            "emptied-labels",
+            "{allowed: [{name: entry, namespaces: [databases], podLabels: {app: db}}]}",
+            "{allowed: [{name: entry, namespaces: [databases], podLabels: {}}]}",
+            &["spec.allowed[0].podLabels"],
+            &["spec.allowed[0].podLabels is empty"],
+        ),
+        Row {
+            before: Some("{remote: {name: mail}, keys: [{name: password}]}"),
+            ..schema(
+                "SecretRef/emptied-keys",
+                "{remote: {name: mail}, keys: []}",
+                &["spec.keys"],
+                &["spec.keys is empty"],
+            )
+        },
     ]
 }
 
@@ -841,7 +890,7 @@ fn walk(installation: &Installation, cel: bool) {
         }
     }
     amiss.extend(before.moved(installation));
-    for row in rows.iter().filter(|row| row.kind == "EgressPolicy") {
+    for row in rows.iter().filter(|row| row.kind == "EgressPolicy" && row.before.is_none()) {
         let carrying = format!("egress-{}", row.name);
         let carried = carrying.len() <= 253
             && installation.get("NetworkPolicy", row.namespace.as_deref(), &carrying).is_some();

@@ -554,7 +554,7 @@ fn current_is_said_only_when_all_that_is_planned_for_that_generation_stands() {
         let of = current.iter().filter(|frame| frame.place() == place);
         let generations: BTreeSet<i64> = of.map(|frame| frame.generation()).collect();
         assert!(generations.len() > 1, "{place:?} was Current for {generations:?}");
-        let last = generations.into_iter().last().unwrap_or_default();
+        let last = generations.last().copied().unwrap_or_default();
         let lacked = lacking.iter().filter(|(of, generation)| *of == place && *generation <= last);
         assert!(lacked.count() > 1, "{place:?} held all from the beginning");
     }

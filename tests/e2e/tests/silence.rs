@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use catalyst_e2e::{AGENT, Installation, PatchParams, Request, SECRETS, Stage, declared, settle};
+use catalyst_e2e::{
+    AGENT, Installation, Mark, PatchParams, Request, SECRETS, Stage, declared, settle,
+};
 use serde_json::Value;
 
 static STAGE: Stage = Stage::new();
@@ -153,8 +155,7 @@ fn applied(requests: &[Request]) -> Vec<(Value, PatchParams, bool)> {
 fn every_manifest_applied_twice_more_leaves_version_and_generation_as_they_were() {
     let stage = STAGE.alone();
     settle(&stage);
-    let from_the_beginning = stage.beginning();
-    let mut requests = stage.writes(from_the_beginning);
+    let mut requests = stage.writes(Mark::BEGINNING);
     requests.retain(|request| request.resource() != "events");
     let manifests = applied(&requests);
     let kinds: std::collections::BTreeSet<_> =

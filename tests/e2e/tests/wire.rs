@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use catalyst_e2e::{
-    Installation, Mark, Stage, catalyst_render, condition, documents, examples, repository,
+    Installation, Mark, REGION_SECRETS, Stage, catalyst_render, condition, documents, examples,
+    repository,
 };
 use serde_json::{Map, Value, json};
 
@@ -311,19 +312,8 @@ fn every_snapshot_is_what_the_controllers_send_and_say() {
 #[test]
 fn the_examples_are_sent_as_they_are_printed() {
     let stage = STAGE.alone();
-    let secrets = "
-apiVersion: v1
-kind: Secret
-metadata: {name: shop.database, namespace: catalyst-secrets}
-stringData: {username: orders, password: example}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: blog.mail, namespace: catalyst-secrets}
-stringData: {host: mail.example.com, password: example}
-";
     let mut texts: Vec<String> = examples().into_iter().map(|(_, text)| text).collect();
-    texts.push(secrets.into());
+    texts.push(REGION_SECRETS.into());
     let mut objects = renamed(&texts.join("\n---\n"), "-examples");
     let refused = compare(&stage, "gitops-examples", &mut objects, "-examples");
     assert!(refused.is_empty(), "{refused:?}");
