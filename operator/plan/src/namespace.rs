@@ -43,11 +43,14 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
     if project.metadata.deletion_timestamp.is_some() {
         return Ok(farewell(project, world));
     }
-    if project.spec.suspend {
-        return Ok(Plan { fence: is_fenced(project), ..Plan::suspended() });
-    }
     let standing = world.namespace.as_ref();
     let consents = standing.is_some_and(|live| live.label(names::PROJECT) == Some(name));
+    if project.spec.suspend {
+        // Without the bindings nobody could keep the fence, which suspend never covers.
+        let stays = consents && standing.is_some_and(|live| !live.deleting);
+        let objects = if stays { bindings(project, world) } else { Vec::new() };
+        return Ok(Plan { objects, fence: is_fenced(project), ..Plan::suspended() });
+    }
     region::admit(project, world.region.as_deref(), &world.projects, consents)?;
 
     let namespace = names::namespace_of(name);
@@ -64,13 +67,17 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
                 names::PROJECT
             ),
         )),
-        (_, Some(live)) if !is_made(project, live) && !consents => Err(Invalid::new(
-            "NamespaceExists",
-            format!(
-                "namespace {namespace} stands and does not consent: set its label {}: {name}, or name the project otherwise",
-                names::PROJECT
-            ),
-        )),
+        (_, Some(live))
+            if !consents && (policy == NamespacePolicy::External || !is_made(project, live)) =>
+        {
+            Err(Invalid::new(
+                "NamespaceExists",
+                format!(
+                    "namespace {namespace} stands and does not consent: set its label {}: {name}, or name the project otherwise",
+                    names::PROJECT
+                ),
+            ))
+        }
         (NamespacePolicy::External, Some(live)) => {
             Ok(furnish(project, world, None, is_made(project, live)))
         }
@@ -145,7 +152,7 @@ fn bare(project: &Project) -> Namespace {
 fn furnish(project: &Project, world: &World, namespace: Option<Object>, ours: bool) -> Plan {
     let mut objects: Vec<Object> = namespace.into_iter().collect();
     // The bindings come next: without them nothing else can be written here.
-    objects.extend(BINDINGS.iter().map(|binding| role_binding(project, world, binding)));
+    objects.extend(bindings(project, world));
     objects.extend(quota(project));
     Plan {
         objects,
@@ -171,6 +178,10 @@ pub const AGENT_BINDING: &str = "catalyst-project";
 
 /// The binding without which the secret controller can write nothing in a project.
 pub const SECRETS_BINDING: &str = "catalyst-project-secrets";
+
+fn bindings(project: &Project, world: &World) -> Vec<Object> {
+    BINDINGS.iter().map(|binding| role_binding(project, world, binding)).collect()
+}
 
 fn role_binding(project: &Project, world: &World, binding: &Binding) -> Object {
     owner(project).owns(&RoleBinding {

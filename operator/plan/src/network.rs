@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use catalyst_crds::region::NetworkMode;
+use catalyst_crds::region::{IpFamily, NetworkMode};
 use catalyst_crds::schema::MAX_REPORTED;
 use catalyst_crds::{EgressPolicy, Project, Region};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -27,10 +27,14 @@ use crate::plan::{Finding, Invalid, Keep, Key, Live, Owner, Plan};
 use self::delegation::Delegation;
 use self::platform::Platform;
 pub use self::platform::validate_region;
+use self::sums::Blocks;
 use self::team::{Team, Teams};
 
 /// The concern: the controller's name, in labels and field managers too.
 pub const CONCERN: &str = "network";
+
+/// How many networks the bases of single apps may come to in one project: each app repeats what is blocked for all.
+const MAX_SCOPED: usize = 65_536;
 
 /// What everybody hears while nothing is enforced.
 const OFF: &str = "the Region's spec.network.mode is Off: nothing of this is enforced";
@@ -45,6 +49,8 @@ pub struct World {
     pub projects: Vec<Arc<Project>>,
     /// The EgressPolicies of the project's namespace.
     pub policies: Vec<Arc<EgressPolicy>>,
+    /// The names of EgressPolicies there that can't be read: what they block is not known.
+    pub unreadable: Vec<String>,
     /// The names of the AppIdentities of the project's namespace.
     pub apps: BTreeSet<String>,
     /// The project's namespace, if it stands.
@@ -74,10 +80,10 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
         return Ok(leave(project, world));
     }
     let live = world.namespace.as_ref();
+    if project.spec.suspend && live.is_none() {
+        return Ok(Plan::suspended());
+    }
     if !world.bound || live.is_none_or(|namespace| namespace.deleting) {
-        if project.spec.suspend {
-            return Ok(Plan::suspended());
-        }
         return Err(Invalid::waits(
             "WaitingForNamespace",
             format!(
@@ -124,6 +130,7 @@ fn unknown_region(world: &World, owner: &Owner, problem: Invalid) -> Plan {
         world.policies.iter().filter(|policy| policy.metadata.deletion_timestamp.is_none()).map(
             |policy| Finding {
                 object: Key::of::<EgressPolicy>(Some(&namespace), &policy.name_any()),
+                objects: Vec::new(),
                 generation: policy.metadata.generation.unwrap_or_default(),
                 problem: Some(problem.clone()),
                 warnings: Vec::new(),
@@ -146,8 +153,13 @@ fn fence(project: &Project, region: &Region, world: &World, owner: &Owner) -> Pl
     let teams = Teams::new(&platform, &delegation, world);
     let namespace = namespace_of(&owner.project);
     let mut warnings = platform.warnings.clone();
+    warnings.extend(world.unreadable.iter().map(|policy| {
+        format!(
+            "EgressPolicy {policy} can't be read, so that nothing is open by default: write it anew"
+        )
+    }));
     let policies = match platform.mode {
-        NetworkMode::Enforce => all(&namespace, &platform, &teams, world, owner),
+        NetworkMode::Enforce => all(&namespace, &platform, &teams, world, owner, &mut warnings),
         NetworkMode::Off => {
             warnings.push(OFF.into());
             Vec::new()
@@ -173,6 +185,7 @@ fn all(
     teams: &Teams,
     world: &World,
     owner: &Owner,
+    warnings: &mut Vec<String>,
 ) -> Vec<NetworkPolicy> {
     let shared = platform.base.and(&teams.blocks);
     let families = &platform.families;
@@ -191,10 +204,7 @@ fn all(
     let of_teams = teams.each.iter().map(|team| {
         policies::team_egress(namespace, &team.policy, team.apps.as_ref(), &team.allowed)
     });
-    let of_apps = teams
-        .scoped
-        .iter()
-        .map(|(app, blocks)| policies::base_of_app(namespace, app, &shared.and(blocks), families));
+    let of_apps = bases_of_apps(namespace, &shared, teams, world, families, warnings);
     let base = policies::base(namespace, &shared, families, teams.scoped.keys());
     let mut policies: Vec<_> =
         floor.into_iter().chain(of_teams).chain(of_apps).chain([base]).flatten().collect();
@@ -208,6 +218,34 @@ fn all(
         policies.insert(0, deny);
     }
     policies
+}
+
+/// The bases of apps with blocks of their own. An app that is not there has no pods, and needs none: all it means is
+/// that the shared base does not hold for it.
+fn bases_of_apps(
+    namespace: &str,
+    shared: &Blocks,
+    teams: &Teams,
+    world: &World,
+    families: &[IpFamily],
+    warnings: &mut Vec<String>,
+) -> Vec<Option<NetworkPolicy>> {
+    let mut left = MAX_SCOPED;
+    let mut bases = Vec::new();
+    for (app, blocks) in teams.scoped.iter().filter(|(app, _)| world.apps.contains(*app)) {
+        let blocks = shared.and(blocks);
+        match left.checked_sub(blocks.nets.len()) {
+            Some(rest) => {
+                left = rest;
+                bases.push(policies::base_of_app(namespace, app, &blocks, families));
+            }
+            None => warnings.push(format!(
+                "what EgressPolicies block for single apps comes to more than {MAX_SCOPED} networks, so that nothing is \
+                 open by default for \"{app}\": block it for every app, or join networks"
+            )),
+        }
+    }
+    bases
 }
 
 /// What there is to say of an EgressPolicy: what is wrong, and which NetworkPolicies carry it.
@@ -232,6 +270,10 @@ fn finding(namespace: &str, team: &Team, mode: NetworkMode, policies: &[NetworkP
     }
     Finding {
         object: Key::of::<EgressPolicy>(Some(namespace), &team.policy),
+        objects: carrying
+            .iter()
+            .map(|name| Key::of::<NetworkPolicy>(Some(namespace), name))
+            .collect(),
         generation: team.generation,
         problem: team.problem.clone(),
         warnings,

@@ -277,6 +277,8 @@ impl Plan {
 pub struct Finding {
     /// Which object.
     pub object: Key,
+    /// The planned objects that carry it: it stands when they do.
+    pub objects: Vec<Key>,
     /// Its `metadata.generation` as planned from.
     pub generation: i64,
     /// What is wrong with it, if anything.

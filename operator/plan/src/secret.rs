@@ -21,6 +21,10 @@ use crate::{Datum, Invalid, Owner, Plan, SecretBytes, names};
 /// The concern, as labels and field manager name it.
 pub const CONCERN: &str = "secret";
 
+/// What a Secret holds at most.
+/// <https://kubernetes.io/docs/concepts/configuration/secret/#restriction-data-size>
+const MAX_BYTES: usize = 1024 * 1024;
+
 /// The values of one secret, by key.
 pub type Values = BTreeMap<String, SecretBytes>;
 
@@ -69,6 +73,13 @@ pub fn plan(reference: &SecretRef, world: &World) -> Result<Plan, Invalid> {
         ));
     };
     let values = select(&reference.spec.keys, remote, name)?;
+    let size: usize = values.iter().map(|(key, value)| key.len() + value.0.len()).sum();
+    if size > MAX_BYTES {
+        return Err(Invalid::new(
+            "TooLarge",
+            format!("spec.keys take {size} bytes, and a Secret holds {MAX_BYTES}: take fewer keys"),
+        ));
+    }
     if !world.bound {
         return Err(Invalid::waits(
             "WaitingForNamespace",

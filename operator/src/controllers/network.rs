@@ -94,6 +94,7 @@ impl Reconcile for Controller {
                 .collect(),
             remaining_children: remaining,
             release_namespace: self.release.clone(),
+            unreadable: self.policies.unreadable(&namespace).await,
             resolvers: self
                 .dns
                 .get(Some(DNS.0), DNS.1)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalyst_plan::Live;
+use catalyst_plan::{Live, names};
 
 use super::error::Error;
 use super::secrets;
@@ -37,6 +37,12 @@ impl<T: Held> Cache<T> {
         self.0.objects()
     }
 
+    /// The names of what lies in a namespace and can't be read.
+    pub async fn unreadable(&self, namespace: &str) -> Vec<String> {
+        self.0.settled().await;
+        self.0.unreadable(namespace)
+    }
+
     /// How many there are.
     pub async fn count(&self) -> usize {
         self.0.settled().await;
@@ -61,14 +67,10 @@ impl Cache<Child> {
         self.get(namespace, name).await.map(|child| child.0.clone())
     }
 
-    /// What stands in a namespace, by name.
+    /// What stands in a namespace and names an owner by our label, by name.
     pub async fn standing(&self, namespace: &str) -> Vec<(String, Live)> {
         self.0.settled().await;
-        self.0
-            .within(namespace)
-            .into_iter()
-            .map(|(place, child)| (place.name, child.0.clone()))
-            .collect()
+        owned(&self.0, namespace)
     }
 }
 
@@ -85,7 +87,14 @@ impl Secrets {
         if let Some(cluster) = &self.0.cluster {
             secrets::refresh(cluster, &self.0.children, namespace).await?;
         }
-        let standing = self.0.children.store(&secrets::resource()).within(namespace);
-        Ok(standing.into_iter().map(|(place, _)| place.name).collect())
+        let standing = owned(&self.0.children.store(&secrets::resource()), namespace);
+        Ok(standing.into_iter().map(|(name, _)| name).collect())
     }
+}
+
+/// What is ours in a namespace. Our labels are kept by admission; `managed-by` anyone can write.
+fn owned(store: &Store<Child>, namespace: &str) -> Vec<(String, Live)> {
+    let all =
+        store.within(namespace).into_iter().map(|(place, child)| (place.name, child.0.clone()));
+    all.filter(|(_, live)| live.label(names::OWNER_UID).is_some()).collect()
 }

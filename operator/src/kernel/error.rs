@@ -67,6 +67,7 @@ impl Error {
                 404 => "NotFound",
                 409 => "Conflict",
                 400 | 422 => "Rejected",
+                413 => "TooLarge",
                 429 | 500..=599 => "ServerBusy",
                 _ => "Unreachable",
             },
@@ -79,11 +80,12 @@ impl Error {
         Invalid { reason: self.reason(), message: self.to_string(), waits }
     }
 
-    /// Whether the rest of a plan has no chance either.
-    pub fn is_fatal_to_plan(&self) -> bool {
+    /// Whether the rest of a plan has no chance either: there is no answer, no namespace, or no time for us. What a
+    /// server, a quota or a webhook says of one object says nothing of the next.
+    pub(super) fn is_fatal_to_plan(&self) -> bool {
         match self {
-            Self::NotHolder | Self::Timeout(_) => true,
-            Self::Api { source, .. } => !matches!(code(source), 400 | 403 | 409 | 422),
+            Self::NotHolder => true,
+            Self::Api { source, .. } => matches!(code(source), 0 | 401 | 404 | 429 | 503),
             _ => false,
         }
     }

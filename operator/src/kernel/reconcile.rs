@@ -107,7 +107,14 @@ impl<R: Reconcile> Worker<R> {
         let deleting = meta.deletion_timestamp.is_some();
         let fenced = meta.finalizers.iter().flatten().any(|finalizer| finalizer == names::FENCE);
         if deleting && !fenced {
-            // Garbage collection takes what is ours. Nothing is made again.
+            // Garbage collection takes what is ours, unless something else keeps the primary: what its plan says has
+            // to go then goes all the same. Nothing is made again.
+            if meta.namespace.is_some()
+                && let Ok(plan) = R::plan(primary, &self.reconcile.observe(primary).await?)
+                && plan.objects.is_empty()
+            {
+                self.prune(uid, &plan).await?;
+            }
             return Ok("deleting");
         }
         let generation = meta.generation.unwrap_or_default();
@@ -128,12 +135,16 @@ impl<R: Reconcile> Worker<R> {
             }
         };
         let done = self.execute(place, primary, uid, &plan, (deleting, fenced)).await;
-        let failure = done.as_ref().err().map(|error| Self::verdict(primary, error));
         for finding in &plan.findings {
             if let Some(status) = self.status(&finding.object.resource.kind) {
+                let failure = match &done {
+                    Err(error) => Some(error),
+                    Ok(done) => done.refused_of(&finding.objects),
+                };
+                let failure = failure.map(|error| Self::verdict(primary, error));
                 let verdict = Verdict {
                     generation: finding.generation,
-                    problem: finding.problem.clone().or_else(|| failure.clone()),
+                    problem: finding.problem.clone().or(failure),
                     warnings: finding.warnings.clone(),
                     suspended: false,
                     status: finding.status.clone(),
@@ -141,8 +152,11 @@ impl<R: Reconcile> Worker<R> {
                 status.speak(&apply::place(&finding.object), None, R::CONDITION, verdict);
             }
         }
-        let applied = done?;
-        let outcome = if applied == Applied::Written { "ok" } else { "unchanged" };
+        let done = done?;
+        if let Some((_, error)) = done.refused.into_iter().next() {
+            return Err(error);
+        }
+        let outcome = if done.came == Applied::Written { "ok" } else { "unchanged" };
         if !plan.silent {
             let verdict = Verdict {
                 generation,
@@ -164,16 +178,15 @@ impl<R: Reconcile> Worker<R> {
         uid: &str,
         plan: &Plan,
         (deleting, fenced): (bool, bool),
-    ) -> Result<Applied, Error> {
-        let Some(cluster) = &self.shared.cluster else { return Ok(Applied::Unchanged) };
+    ) -> Result<Done, Error> {
+        let mut done = Done { came: Applied::Unchanged, refused: Vec::new() };
+        let Some(cluster) = &self.shared.cluster else { return Ok(done) };
         if R::FENCES && plan.fence && !fenced && !deleting {
             self.set_finalizer(place, uid, true).await?;
         }
         let kind = <R::Kind as kube::Resource>::kind(&());
         let gone = |uid: &str| self.primaries.find(uid).is_none();
         let by = Applicant { concern: R::CONCERN, uid, kind: &kind, is_gone: &gone };
-        let mut came = Applied::Unchanged;
-        let mut first = None;
         let secrets = secrets::resource();
         if self.owned.contains(&secrets) {
             let (children, looked) = (&self.shared.children, &self.shared.looked);
@@ -189,25 +202,20 @@ impl<R: Reconcile> Worker<R> {
                 apply::apply(cluster, &self.shared.children, object, &by).await
             };
             match applied {
-                Ok(Applied::Written) => came = Applied::Written,
+                Ok(Applied::Written) => done.came = Applied::Written,
                 Ok(Applied::Unchanged) => {}
                 Err(error) if error.is_fatal_to_plan() => return Err(error),
-                Err(error) => {
-                    first.get_or_insert(error);
-                }
+                Err(error) => done.refused.push((object.key.clone(), error)),
             }
         }
         // Also where something was refused: who can have one object refused must not keep another one standing.
         if self.prune(uid, plan).await? {
-            came = Applied::Written;
+            done.came = Applied::Written;
         }
-        if let Some(error) = first {
-            return Err(error);
-        }
-        if R::FENCES && !plan.fence && fenced {
+        if R::FENCES && !plan.fence && fenced && done.refused.is_empty() {
             self.set_finalizer(place, uid, false).await?;
         }
-        Ok(came)
+        Ok(done)
     }
 
     /// Deletes what is ours and neither planned nor kept. Returns whether there was any.
@@ -308,6 +316,20 @@ impl<R: Reconcile> Worker<R> {
 
     fn status(&self, kind: &str) -> Option<Arc<dyn super::status::Listens>> {
         self.shared.statuses.of(kind)
+    }
+}
+
+/// What came of a plan that could be tried whole.
+struct Done {
+    came: Applied,
+    /// What was refused, and with which words.
+    refused: Vec<(Key, Error)>,
+}
+
+impl Done {
+    /// The first refusal of one of these.
+    fn refused_of(&self, keys: &[Key]) -> Option<&Error> {
+        self.refused.iter().find(|(key, _)| keys.contains(key)).map(|(_, error)| error)
     }
 }
 

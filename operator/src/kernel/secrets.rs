@@ -10,14 +10,14 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use catalyst_plan::{Datum, Key, Object, Resource, names};
+use catalyst_plan::{Datum, Key, Live, Object, Resource, names};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::apply::{Applicant, Applied, Children, carries, is_ours, lost, place};
+use super::apply::{Applicant, Applied, Children, carries, place};
 use super::cluster::{Cluster, Mode};
 use super::error::Error;
 use super::store::{Child, Place};
@@ -100,7 +100,7 @@ pub(super) async fn apply(
     let intent = intent(children, object);
     if let Some(known) = children.get(&object.key)
         && carries(&object.manifest, &known.0)
-        && is_ours(&known.0, by)
+        && is_labelled(&known.0, by.uid)
         && children.is_settled(&object.key, intent, known.0.resource_version)
     {
         return Ok(Applied::Unchanged);
@@ -111,13 +111,15 @@ pub(super) async fn apply(
         if seen.deleting {
             return Err(Error::Terminating(object.key.clone()));
         }
-        if !is_ours(&seen, by) && !lost(found, &seen, by) {
+        // Labels alone count, since admission keeps them: an ownerReference or a field manager anyone can write, and
+        // a value that somebody else chose must never become a token.
+        if !is_labelled(&seen, by.uid) {
             return Err(Error::NameTaken(object.key.clone()));
         }
     } else {
         children.store(&resource()).forget(&place(&object.key), "");
     }
-    let values = resolve(cluster, object, found.as_ref()).await?;
+    let values = resolve(cluster, object, found.as_ref(), by.uid).await?;
     if let Some(found) = &found
         && carries(&object.manifest, &live(found))
         && same(object, &values, found)
@@ -190,6 +192,11 @@ async fn drawn(cluster: &Cluster, key: &Key, concern: &'static str) -> Result<()
     cluster.apply(key, &manager, &manifest, Mode::CreateOnly).await.map(drop)
 }
 
+/// Whether a Secret says by our labels that it is this owner's.
+fn is_labelled(seen: &Live, uid: &str) -> bool {
+    seen.is_managed() && seen.label(names::OWNER_UID) == Some(uid)
+}
+
 /// A hash of what is wanted, without any value: the plan, and the versions of the Secrets that are copied from.
 fn intent(children: &Children, object: &Object) -> u64 {
     let data: Vec<Value> = object
@@ -224,6 +231,7 @@ async fn resolve(
     cluster: &Cluster,
     object: &Object,
     found: Option<&DynamicObject>,
+    uid: &str,
 ) -> Result<Values, Error> {
     let mut values = Values::new();
     for (name, datum) in &object.data {
@@ -238,6 +246,9 @@ async fn resolve(
             Datum::CopyOf { secret, key } => {
                 let source = beside(object, secret);
                 let from = cluster.get(&source).await?.ok_or(Error::Absent(source.clone()))?;
+                if !is_labelled(&live(&from), uid) {
+                    return Err(Error::NameTaken(source));
+                }
                 stands(&from, key).ok_or(Error::Absent(source))?
             }
         };

@@ -98,6 +98,8 @@ struct Objects<T> {
     uids: HashMap<String, Place>,
     /// Where the children of an owner lie.
     owners: HashMap<String, BTreeSet<Place>>,
+    /// Where something lies that can't be read.
+    unreadable: BTreeSet<Place>,
 }
 
 impl<T> Objects<T> {
@@ -105,6 +107,7 @@ impl<T> Objects<T> {
         self.namespaces.clear();
         self.uids.clear();
         self.owners.clear();
+        self.unreadable.clear();
     }
 }
 
@@ -115,6 +118,7 @@ impl<T> Default for Store<T> {
                 namespaces: BTreeMap::new(),
                 uids: HashMap::new(),
                 owners: HashMap::new(),
+                unreadable: BTreeSet::new(),
             }),
             listeners: RwLock::default(),
             state: watch::Sender::new(State::Waiting),
@@ -139,6 +143,7 @@ impl<T: Held> Store<T> {
             }) {
                 return;
             }
+            objects.unreadable.remove(place);
             objects.insert(place, Arc::clone(&new))
         };
         self.tell(&News::Changed(Change { place, old: old.as_ref(), new: Some(&new) }));
@@ -148,6 +153,7 @@ impl<T: Held> Store<T> {
     pub fn forget(&self, place: &Place, uid: &str) {
         let old = {
             let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+            objects.unreadable.remove(place);
             match objects.get(place) {
                 Some(known) if uid.is_empty() || known.uid() == uid => objects.remove(place),
                 _ => None,
@@ -158,8 +164,14 @@ impl<T: Held> Store<T> {
         }
     }
 
-    /// Takes in a complete list: what is not in it is forgotten. Where our own write is newer than the list, it stays.
+    /// Takes in a complete list, all of which can be read.
     pub fn replace(&self, list: Vec<(Place, T)>) {
+        self.take_in(list, BTreeSet::new());
+    }
+
+    /// Takes in a complete list: what is not in it is forgotten. Where our own write is newer than the list, it stays, and so does what was
+    /// known of what can't be read any more.
+    pub fn take_in(&self, list: Vec<(Place, T)>, unreadable: BTreeSet<Place>) {
         {
             let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
             let listed = list.into_iter().map(|(place, object)| {
@@ -170,14 +182,28 @@ impl<T: Held> Store<T> {
                 let object = newer.cloned().unwrap_or_else(|| Arc::new(object));
                 (place, object)
             });
-            let listed: Vec<_> = listed.collect();
+            let mut listed: Vec<_> = listed.collect();
+            for place in &unreadable {
+                listed.extend(objects.get(place).map(|known| (place.clone(), Arc::clone(known))));
+            }
             objects.clear();
+            objects.unreadable = unreadable;
             for (place, object) in listed {
                 objects.insert(&place, object);
             }
         }
         self.state.send_replace(State::Ready);
         self.tell(&News::Listed);
+    }
+
+    /// Notes that what lies at a place can't be read. What was known of it stays.
+    pub fn mark_unreadable(&self, place: &Place) {
+        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+        let news = objects.unreadable.insert(place.clone());
+        drop(objects);
+        if news {
+            self.tell(&News::Listed);
+        }
     }
 
     /// Notes that no list will come: what is put in is all that can be known.
@@ -216,6 +242,13 @@ impl<T> Store<T> {
     /// The object at a place.
     pub fn get(&self, place: &Place) -> Option<Arc<T>> {
         self.objects.read().unwrap_or_else(PoisonError::into_inner).get(place).cloned()
+    }
+
+    /// The names of what lies in a namespace and can't be read.
+    pub fn unreadable(&self, namespace: &str) -> Vec<String> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        let there = objects.unreadable.iter().filter(|place| place.namespace == namespace);
+        there.map(|place| place.name.clone()).collect()
     }
 
     /// The place of a UID.

@@ -1,6 +1,6 @@
 //! Follows one kind: list, then watch, for ever. What comes in is trimmed, stored, and only then told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,8 +47,8 @@ impl Pulse {
     }
 }
 
-/// Follows a typed kind into its store. An object that can't be read never stops the others: what was
-/// known of it stays, since forgetting it could open what it closed.
+/// Follows a typed kind into its store. An object that can't be read never stops the others; what was known of it
+/// stays, and its place is noted, since forgetting it could open what it closed.
 pub(super) async fn follow<K>(
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
@@ -60,18 +60,17 @@ pub(super) async fn follow<K>(
 {
     let kind = K::kind(&()).to_string();
     let stream = watcher(api, config);
-    let unreadable = metrics.clone();
-    let named = kind.clone();
-    drive(stream, &kind, store, &pulse, &metrics, move |guarded: DeserializeGuard<K>, known: &Store<K>| match guarded.0 {
+    drive(stream, &kind, &store, &pulse, &metrics, |guarded: DeserializeGuard<K>| match guarded.0 {
         Ok(mut object) => {
             object.meta_mut().managed_fields = None;
-            Some((Place::new(object.meta().namespace.as_deref(), &object.name_any()), object))
+            (Place::new(object.meta().namespace.as_deref(), &object.name_any()), Some(object))
         }
         Err(invalid) => {
-            let place = Place::new(invalid.metadata.namespace.as_deref(), invalid.metadata.name.as_deref().unwrap_or_default());
-            unreadable.undecodable(&named);
-            tracing::warn!(kind = named, object = %place, error = %invalid.error, "object can't be read");
-            known.get(&place).map(|before| (place, K::clone(&before)))
+            let name = invalid.metadata.name.as_deref().unwrap_or_default();
+            let place = Place::new(invalid.metadata.namespace.as_deref(), name);
+            metrics.undecodable(&kind);
+            tracing::warn!(kind, object = %place, error = %invalid.error, "object can't be read");
+            (place, None)
         }
     })
     .await;
@@ -87,43 +86,48 @@ pub(super) async fn follow_children(
     metrics: Metrics,
 ) {
     let stream = watcher(api, config);
-    drive(stream, &kind, store, &pulse, &metrics, |object: DynamicObject, _: &Store<Child>| {
+    drive(stream, &kind, &store, &pulse, &metrics, |object: DynamicObject| {
         let place = Place::new(object.metadata.namespace.as_deref(), &object.name_any());
-        Some((place, Child(live(&object))))
+        (place, Some(Child(live(&object))))
     })
     .await;
 }
 
+/// Brings what a watch says into a store. `trim` gives `None` for what can't be read.
 async fn drive<O, T: Held>(
     stream: impl futures::Stream<Item = watcher::Result<watcher::Event<O>>>,
     kind: &str,
-    store: Arc<Store<T>>,
+    store: &Store<T>,
     pulse: &Pulse,
     metrics: &Metrics,
-    trim: impl Fn(O, &Store<T>) -> Option<(Place, T)>,
+    trim: impl Fn(O) -> (Place, Option<T>),
 ) {
     let mut stream = std::pin::pin!(stream.backoff(Waits::default()));
-    let mut list = Vec::new();
+    let (mut list, mut unreadable) = (Vec::new(), BTreeSet::new());
     while let Some(event) = stream.next().await {
+        if event.is_ok() {
+            pulse.beat();
+        }
         match event {
-            Ok(event) => {
-                pulse.beat();
-                match event {
-                    watcher::Event::Init => list.clear(),
-                    watcher::Event::InitApply(object) => list.extend(trim(object, &store)),
-                    watcher::Event::InitDone => store.replace(std::mem::take(&mut list)),
-                    watcher::Event::Apply(object) => {
-                        if let Some((place, object)) = trim(object, &store) {
-                            store.put(&place, object);
-                        }
-                    }
-                    watcher::Event::Delete(object) => {
-                        if let Some((place, object)) = trim(object, &store) {
-                            store.forget(&place, object.uid());
-                        }
-                    }
-                }
+            Ok(watcher::Event::Init) => {
+                list.clear();
+                unreadable.clear();
             }
+            Ok(watcher::Event::InitApply(object)) => match trim(object) {
+                (place, Some(object)) => list.push((place, object)),
+                (place, None) => drop(unreadable.insert(place)),
+            },
+            Ok(watcher::Event::InitDone) => {
+                store.take_in(std::mem::take(&mut list), std::mem::take(&mut unreadable));
+            }
+            Ok(watcher::Event::Apply(object)) => match trim(object) {
+                (place, Some(object)) => store.put(&place, object),
+                (place, None) => store.mark_unreadable(&place),
+            },
+            Ok(watcher::Event::Delete(object)) => match trim(object) {
+                (place, Some(object)) => store.forget(&place, object.uid()),
+                (place, None) => store.forget(&place, ""),
+            },
             Err(watcher::Error::InitialListFailed(error)) if code(&error) == 404 => {
                 pulse.beat();
                 store.missing();

@@ -720,6 +720,12 @@ fn secrets() -> Vec<Row> {
             "NotFound",
             &["spec.keys[0].remoteKey", "\"passwort\"", "has the keys host, password"],
         ),
+        plan(
+            "SecretRef/same-key",
+            "{remote: {name: mail}, keys: [{name: password}, {name: password, remoteKey: host}]}",
+            "InvalidKeys",
+            &["spec.keys[1].name", "\"password\"", "call each key otherwise"],
+        ),
         schema(
             "SecretRef/no-keys",
             "{remote: {name: mail}, keys: []}",

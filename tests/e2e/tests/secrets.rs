@@ -153,13 +153,33 @@ stringData: {{password: the tenants own}}
     reference(&stage, &namespace, "database", &json!({"remote": {"name": "database"}}));
     let place = ("SecretRef", Some(namespace.as_str()), "database");
     let message = stage.told(SOON, place, "Stalled", "TargetExists");
-    assert!(message.contains(&format!("{namespace}/database")), "{message}");
+    assert!(message.contains("\"database\"") && message.contains("spec.target"), "{message}");
     assert_eq!(stage.the("Secret", Some(&namespace), "database"), was);
 
     // Nor is it when the reference goes.
     stage.delete("SecretRef", Some(&namespace), "database");
     stage.gone(SOON, "SecretRef", Some(&namespace), "database");
     assert_eq!(stage.the("Secret", Some(&namespace), "database"), was);
+}
+
+#[test]
+fn of_two_references_to_one_target_the_second_is_told_and_takes_nothing() {
+    let stage = STAGE.shared();
+    let namespace = project(&stage, "siblings");
+    for name in ["one", "two"] {
+        remote(&stage, &format!("siblings.{name}"), &json!({"password": name}));
+    }
+    let spec = |name: &str| json!({"remote": {"name": name}, "target": {"secretName": "shared"}});
+    reference(&stage, &namespace, "one", &spec("one"));
+    stage.ready("SecretRef", Some(&namespace), "one");
+    let was = stage.the("Secret", Some(&namespace), "shared");
+    assert_eq!(value(&was, "password"), "one");
+    reference(&stage, &namespace, "two", &spec("two"));
+    stage.told(SOON, ("SecretRef", Some(&namespace), "two"), "Stalled", "TargetExists");
+    stage.delete("SecretRef", Some(&namespace), "two");
+    stage.gone(SOON, "SecretRef", Some(&namespace), "two");
+    stage.ready("SecretRef", Some(&namespace), "one");
+    assert_eq!(stage.the("Secret", Some(&namespace), "shared"), was);
 }
 
 #[test]

@@ -49,9 +49,8 @@ fn versions(stage: &Installation) -> Versions {
 
 /// Waits until every controller has looked at every object that it is for.
 fn looked(stage: &Installation) {
-    let count = |kind: &str| {
-        u64::try_from(declared().iter().filter(|object| object["kind"] == kind).count()).unwrap()
-    };
+    let declared = declared();
+    let count = |kind: &str| declared.iter().filter(|object| object["kind"] == kind).count();
     let controllers = [
         ("region", "Region"),
         ("project", "Project"),
@@ -68,8 +67,8 @@ fn looked(stage: &Installation) {
             let lines = metrics.lines().filter(|line| {
                 line.starts_with("catalyst_reconciles_total") && line.contains(&label)
             });
-            let turns: u64 =
-                lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum();
+            let turns: usize =
+                lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok()).sum();
             if turns < count(kind) {
                 return Err(format!("{controller}: {turns} turns for {} of {kind}", count(kind)));
             }

@@ -41,7 +41,7 @@ impl<'a> Delegation<'a> {
             project: name,
             platform,
             reserved: [&world.release_namespace, DAPR_NAMESPACE, SECRETS_NAMESPACE],
-            never: cidr::never_delegable(),
+            never: cidr::aggregate(cidr::never_delegable()),
         }
     }
 

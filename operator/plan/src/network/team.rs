@@ -48,6 +48,8 @@ impl Teams {
         let mut policies: Vec<_> = world.policies.iter().filter(standing).collect();
         policies.sort_by_key(|policy| policy.name_any());
         let mut teams = Self::default();
+        // Nobody knows what one blocks that can't be read.
+        teams.blocks.closed = !world.unreadable.is_empty();
         for policy in policies {
             teams.take_in(policy, platform, delegation, world);
         }

@@ -377,6 +377,7 @@ proptest! {
     #[test]
     fn rendered_policies_agree_with_a_direct_reading(said in said()) {
         let mut world = world(&json!({}), said.policies.clone());
+        world.apps = APPS[..3].iter().map(ToString::to_string).collect();
         world.region = Some(said.region.clone());
         world.projects = vec![project("blog", &json!({"ingress": {"allowed": [{"name": "shop", "namespaces": ["prj-shop"]}]}}))];
         let fence = Fence::read(catalyst_plan::network::plan(&said.project, &world).unwrap());

@@ -167,7 +167,7 @@ fn what_is_not_delegated_counts_for_nothing_and_the_rest_stands() {
         ),
         (
             json!({"cidrs": ["0.0.0.0/0"]}),
-            "spec.allowed[0].cidrs[0] is \"0.0.0.0/0\": it touches 169.254.0.0/16",
+            "spec.allowed[0].cidrs[0] is \"0.0.0.0/0\": it touches 100.100.100.200/32",
         ),
         (
             json!({"namespaces": ["kube-system"]}),
@@ -344,4 +344,23 @@ fn no_team_can_make_the_shared_base_too_large_to_store() {
     assert!(fence.opens("payments", "9.9.9.9", 1));
     let size = serde_json::to_vec(&fence.policies).unwrap().len();
     assert!(size < 20_000, "{size}");
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_closes_what_is_open_by_default() {
+    let mut world = world(&json!({}), Vec::new());
+    world.unreadable = vec!["web".into()];
+    let fence = Fence::of(&json!({}), &world);
+    assert!(!fence.opens("orders", "8.8.8.8", 443));
+    assert!(fence.plan.warnings.iter().any(|warning| warning.contains("EgressPolicy web")));
+}
+
+#[test]
+fn an_app_that_is_not_there_costs_no_policy_and_has_nothing_open_by_default() {
+    let blocked = json!([{"name": "b", "cidrs": ["1.1.1.0/24"]}]);
+    let fence = with(&json!({"appIds": ["ghost", "orders"], "blocked": blocked}));
+    assert!(fence.named("base-egress-orders").is_some());
+    assert!(fence.named("base-egress-ghost").is_none());
+    assert!(!fence.opens("ghost", "8.8.8.8", 443));
+    assert!(fence.opens("payments", "1.1.1.1", 443));
 }

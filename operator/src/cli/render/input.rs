@@ -40,13 +40,28 @@ pub(super) fn read(paths: &[PathBuf], stdin: &mut dyn Read) -> (Vec<Source>, Vec
             ));
         }
         for file in files {
-            match std::fs::read(&file) {
+            match bytes_of(&file) {
                 Ok(bytes) => sources.push(Source { name: name(&file), bytes }),
                 Err(error) => faults.push(unreadable(&file, &error)),
             }
         }
     }
     (sources, faults)
+}
+
+/// No file of manifests is larger; a device that never ends is.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let size = std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if size as u64 > MAX_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "it is larger than 64 MiB: split it",
+        ));
+    }
+    Ok(bytes)
 }
 
 /// A file itself, or what a folder holds. What is hidden (`.git`) is left out, and folders behind

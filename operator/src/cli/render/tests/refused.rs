@@ -155,8 +155,11 @@ fn what_is_there_twice_is_pointed_at_both_times() {
         errors(&object),
         ["-:41:1: Project shop is there twice: remove one, the first is at -:11"]
     );
-    let entry = WORLD.replace("[orders]", "[orders, orders]");
-    assert_eq!(errors(&entry), ["-:25:20: spec.appIds[1] is \"orders\", as in [0]: remove one"]);
+    let entry = WORLD.replace("[10.20.5.6/32]", "[10.20.5.6/32, 10.20.5.6/32]");
+    assert_eq!(
+        errors(&entry),
+        ["-:27:39: spec.allowed[0].cidrs[1] is \"10.20.5.6/32\", as in [0]: remove one"]
+    );
 }
 
 #[test]
