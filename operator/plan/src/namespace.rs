@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Resource as _;
 use serde_json::json;
 
-use crate::{Invalid, Keep, Live, Object, Owner, Plan, Tenure, names, region};
+use crate::{Invalid, Keep, Key, Live, Object, Owner, Plan, Tenure, names, region};
 
 /// The concern, as labels and field manager name it.
 pub const CONCERN: &str = "namespace";
@@ -153,9 +153,18 @@ fn furnish(project: &Project, world: &World, namespace: Option<Object>, ours: bo
     let mut objects: Vec<Object> = namespace.into_iter().collect();
     // The bindings come next: without them nothing else can be written here.
     objects.extend(bindings(project, world));
-    objects.extend(quota(project));
+    let problem = bad_quota(project);
+    let mut keep = Vec::new();
+    if problem.is_none() {
+        objects.extend(quota(project));
+    } else {
+        let namespace = names::namespace_of(project.metadata.name.as_deref().unwrap_or_default());
+        keep.push(Key::of::<ResourceQuota>(Some(&namespace), QUOTA));
+    }
     Plan {
         objects,
+        keep: Keep::These(keep),
+        problem,
         fence: !ours && project.spec.deletion_policy == DeletionPolicy::Delete,
         ..Plan::default()
     }
@@ -205,14 +214,41 @@ const QUOTA: &str = "project";
 
 fn quota(project: &Project) -> Option<Object> {
     let hard = &project.spec.quota.as_ref()?.hard;
+    if hard.is_empty() {
+        return None;
+    }
     let hard = hard.iter().map(|(name, amount)| (name.clone(), Quantity(amount.clone()))).collect();
     let spec = ResourceQuotaSpec { hard: Some(hard), ..ResourceQuotaSpec::default() };
-    let quota = ResourceQuota {
-        metadata: inside(project, QUOTA),
+    let metadata = inside(project, QUOTA);
+    Some(owner(project).owns(&ResourceQuota {
+        metadata,
         spec: Some(spec),
         ..ResourceQuota::default()
-    };
-    (!project.spec.quota.as_ref()?.hard.is_empty()).then(|| owner(project).owns(&quota))
+    }))
+}
+
+/// An amount that Kubernetes could not read. The quota then stays as it was.
+fn bad_quota(project: &Project) -> Option<Invalid> {
+    let mut hard = project.spec.quota.as_ref()?.hard.iter();
+    let (name, amount) = hard.find(|(_, amount)| !is_quantity(amount))?;
+    Some(Invalid::new(
+        "InvalidQuota",
+        format!(
+            "spec.quota.hard[{name}] is \"{amount}\": write a quantity, such as 10, 500m or 4Gi"
+        ),
+    ))
+}
+
+/// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
+fn is_quantity(amount: &str) -> bool {
+    const SUFFIXES: [&str; 16] =
+        ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    let unsigned = amount.strip_prefix(['+', '-']).unwrap_or(amount);
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(end);
+    let exponent =
+        suffix.strip_prefix(['e', 'E']).is_some_and(|digits| digits.parse::<i32>().is_ok());
+    number.parse::<f64>().is_ok() && (exponent || SUFFIXES.contains(&suffix))
 }
 
 /// What is left of a project that is being deleted, where the namespace is not ours and so stays:

@@ -113,7 +113,7 @@ impl Kernel {
         Secrets(Arc::clone(&self.shared))
     }
 
-    /// The cache of everything of a kind, of which only [`Live`] is kept.
+    /// The cache of everything of a kind, of which only [`Live`](catalyst_plan::Live) is kept.
     pub fn everything<C: kube::Resource<DynamicType = ()>>(&mut self) -> Cache<Child> {
         self.untyped::<C>(false)
     }

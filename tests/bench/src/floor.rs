@@ -99,7 +99,7 @@ impl Client {
             };
             match done {
                 Err(kube::Error::Api(refused)) if refused.code == 404 => {
-                    tokio::time::sleep(Duration::from_millis(10)).await
+                    tokio::time::sleep(Duration::from_millis(10)).await;
                 }
                 other => return other.map(drop),
             }

@@ -667,7 +667,7 @@ fn a_cluster_administrator_and_kubernetes_itself_may_do_all_of_it() {
     until("the server has two pods", || pods().len() == 2);
     let pod = &format!("{} -n {namespace}", pods()[0]);
     refused(&tenant.delete(pod), MARKED);
-    refused(&tenant.label(pod, "cra.diagrid.io/app-"), "Catalyst");
+    refused(&tenant.label(pod, "cra.diagrid.io/app-"), "denied request");
 
     // A container put into its pod would read its token. The role admin lacks this, but others may be bound too.
     let role = format!("-n {namespace} debug");
