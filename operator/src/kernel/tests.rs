@@ -370,3 +370,55 @@ fn keys_read_as_people_name_objects() {
     let key = Key::of::<NetworkPolicy>(Some("prj-shop"), "default-deny");
     assert_eq!(key.to_string(), "NetworkPolicy prj-shop/default-deny");
 }
+
+#[tokio::test]
+async fn what_a_server_says_of_one_object_does_not_hold_up_the_next() {
+    let script = Script::answering([
+        refused(500, "failed calling webhook"),
+        (201, stands(&planned("second"), "9")),
+    ]);
+    let worker = worker(&script, Ok(plan(&["first", "second"])), &[]);
+    worker.turn(&Place::new(None, "shop")).await;
+    assert_eq!(script.methods(), ["PATCH", "PATCH"]);
+}
+
+#[tokio::test]
+async fn a_token_that_somebody_else_chose_is_never_used() {
+    use catalyst_plan::Datum;
+    use k8s_openapi::api::core::v1::Secret;
+
+    let owner =
+        Owner { concern: "identity", project: "shop".into(), uid: UID.into(), reference: None };
+    let metadata = ObjectMeta {
+        name: Some("orders-dapr-token-2".into()),
+        namespace: Some("prj-shop".into()),
+        ..ObjectMeta::default()
+    };
+    let mut token = owner.owns(&Secret { metadata, ..Secret::default() });
+    token.data.insert("token".into(), Datum::Generated { prefix: "cat1_".into(), bytes: 32 });
+    // All that a tenant can write: an owner, a field manager, a value. Our labels they can't.
+    let planted = json!({"apiVersion": "v1", "kind": "Secret", "data": {"token": "a25vd24="}, "metadata": {
+        "name": "orders-dapr-token-2", "namespace": "prj-shop", "uid": "x", "resourceVersion": "3",
+        "ownerReferences": [{"apiVersion": "v1", "kind": "AppIdentity", "name": "orders", "uid": UID}],
+        "managedFields": [{"manager": "identity.cra.diagrid.io", "operation": "Apply"}]}});
+    let script = Script::answering([(200, planted)]);
+    let by = Applicant { concern: "identity", uid: UID, kind: "AppIdentity", is_gone: &|_| false };
+    let made = super::secrets::apply(&script.cluster(), &Children::default(), &token, &by).await;
+    assert!(matches!(made, Err(Error::NameTaken(_))), "{made:?}");
+    assert_eq!(script.methods(), ["GET"]);
+}
+
+#[test]
+fn what_cannot_be_read_is_noted_keeps_what_was_known_and_is_forgotten_when_it_goes() {
+    let store = Store::<Project>::default();
+    let place = Place::new(Some("prj-shop"), "web");
+    let mut project = Project::new("web", catalyst_crds::ProjectSpec::default());
+    project.metadata.uid = Some(UID.into());
+    store.put(&place, project);
+    store.take_in(Vec::new(), [place.clone()].into());
+    assert_eq!(store.unreadable("prj-shop"), ["web"]);
+    assert!(store.get(&place).is_some(), "what was known of it stays");
+    store.forget(&place, "");
+    assert!(store.unreadable("prj-shop").is_empty());
+    assert!(store.get(&place).is_none());
+}
