@@ -17,7 +17,7 @@ use kube::api::DynamicObject;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::apply::{Applicant, Applied, Children, carries, place};
+use super::apply::{Applicant, Applied, Children, carries, is_ours, lost, place};
 use super::cluster::{Cluster, Mode};
 use super::error::Error;
 use super::store::{Child, Place};
@@ -111,9 +111,12 @@ pub(super) async fn apply(
         if seen.deleting {
             return Err(Error::Terminating(object.key.clone()));
         }
-        // Labels alone count, since admission keeps them: an ownerReference or a field manager anyone can write, and
-        // a value that somebody else chose must never become a token.
-        if !is_labelled(&seen, by.uid) {
+        // Where a value that stands is kept, labels alone count, since admission keeps them: an ownerReference or a
+        // field manager anyone can write, and what somebody else chose must never become a token.
+        let keeps = object.data.values().any(|datum| matches!(datum, Datum::Generated { .. }));
+        let ours =
+            is_labelled(&seen, by.uid) || !keeps && (is_ours(&seen, by) || lost(found, &seen, by));
+        if !ours {
             return Err(Error::NameTaken(object.key.clone()));
         }
     } else {
