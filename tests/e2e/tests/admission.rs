@@ -478,8 +478,8 @@ fn the_agent_writes_no_other_namespace_and_no_weaker_one() {
     // An owner that is not there would have it deleted, and a finalizer would keep it for ever.
     let owner = json!([{"apiVersion": "cra.diagrid.io/v1beta1", "kind": "Project", "name": "gone",
         "uid": "11111111-1111-1111-1111-111111111111"}]);
-    let owned = json!({"metadata": {"ownerReferences": owner}});
-    refused(&agent.merge(taken, &owned), "gives no owner");
+    let adopted = json!({"metadata": {"ownerReferences": owner}});
+    refused(&agent.merge(taken, &adopted), "gives no owner");
     refused(&agent.label(taken, "app.kubernetes.io/managed-by=catalyst"), "gives no owner");
     let kept = json!({"metadata": {"finalizers": ["cra.diagrid.io/fence"]}});
     refused(&agent.merge(taken, &kept), "no finalizer");
