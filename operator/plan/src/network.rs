@@ -36,6 +36,9 @@ pub const CONCERN: &str = "network";
 /// How many networks the bases of single apps may come to in one project: each app repeats what is blocked for all.
 const MAX_SCOPED: usize = 65_536;
 
+/// How many NetworkPolicies of others are named.
+const MAX_NAMED: usize = 5;
+
 /// What everybody hears while nothing is enforced.
 const OFF: &str = "the Region's spec.network.mode is Off: nothing of this is enforced";
 
@@ -49,6 +52,8 @@ pub struct World {
     pub projects: Vec<Arc<Project>>,
     /// The EgressPolicies of the project's namespace.
     pub policies: Vec<Arc<EgressPolicy>>,
+    /// The names of NetworkPolicies there that are not Catalyst's: NetworkPolicies only add, so that each may open more.
+    pub foreign: Vec<String>,
     /// The names of EgressPolicies there that can't be read: what they block is not known.
     pub unreadable: Vec<String>,
     /// The names of the AppIdentities of the project's namespace.
@@ -156,6 +161,12 @@ fn fence(project: &Project, region: &Region, world: &World, owner: &Owner) -> Pl
     warnings.extend(world.unreadable.iter().map(|policy| {
         format!(
             "EgressPolicy {policy} can't be read, so that nothing is open by default: write it anew"
+        )
+    }));
+    warnings.extend(world.foreign.iter().take(MAX_NAMED).map(|policy| {
+        format!(
+            "NetworkPolicy {policy} in {namespace} is not Catalyst's and may open more than the rules say: delete it, and \
+             declare what is needed in an EgressPolicy"
         )
     }));
     let policies = match platform.mode {

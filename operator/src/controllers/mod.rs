@@ -14,6 +14,7 @@ use std::sync::Arc;
 use catalyst_crds::{AppIdentity, Condition, EgressPolicy, Project, Region, SecretRef};
 use catalyst_plan::{Live, names};
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 
@@ -36,8 +37,11 @@ pub struct Settings {
 
 /// Wires the controllers of these concerns, and the status writers of the kinds that they fold.
 pub fn wire(kernel: &mut Kernel, concerns: &BTreeSet<String>, settings: &Settings) {
-    // Whoever needs every Namespace asks before anyone who needs only ours.
+    // Whoever needs all of a kind asks before anyone who needs only ours.
     kernel.everything::<Namespace>();
+    if concerns.contains("network") {
+        kernel.everything::<NetworkPolicy>();
+    }
     for concern in ALL.iter().filter(|concern| concerns.contains(**concern)) {
         match *concern {
             "region" => region::wire(kernel),

@@ -1,6 +1,6 @@
 //! Keeps every project namespace fenced: what the rules of region, project and team leave open, and nothing else.
 //!
-//! watches  Project (primary), EgressPolicy, Region, AppIdentity, SecretRef, Namespace, and RoleBinding, NetworkPolicy (ours)
+//! watches  Project (primary), EgressPolicy, Region, AppIdentity, SecretRef, Namespace, and RoleBinding (ours), NetworkPolicy
 //! writes   NetworkPolicy; condition `NetworkReady` on Project and EgressPolicy
 
 use std::net::IpAddr;
@@ -45,7 +45,7 @@ pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
         apps: kernel.cache(),
         namespaces: kernel.everything::<Namespace>(),
         access: Access::new(kernel, AGENT_BINDING),
-        standing: kernel.children::<NetworkPolicy>(),
+        standing: kernel.everything::<NetworkPolicy>(),
         accounts: kernel.children::<ServiceAccount>(),
         configurations: kernel.children::<Configuration>(),
         secrets: kernel.secrets(),
@@ -63,6 +63,7 @@ pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
         .on_child::<RoleBinding>(|place, _, _| place_of_project(place.namespace()))
         .on_child::<ServiceAccount>(|place, _, projects| super::namespace::leaving(place, projects))
         .on_child::<Configuration>(|place, _, projects| super::namespace::leaving(place, projects))
+        .on_child::<NetworkPolicy>(|place, _, _| place_of_project(place.namespace()))
         .owns::<NetworkPolicy>()
         .start();
 }
@@ -94,6 +95,7 @@ impl Reconcile for Controller {
                 .collect(),
             remaining_children: remaining,
             release_namespace: self.release.clone(),
+            foreign: self.standing.foreign(&namespace).await,
             unreadable: self.policies.unreadable(&namespace).await,
             resolvers: self
                 .dns

@@ -72,6 +72,14 @@ impl Cache<Child> {
         self.0.settled().await;
         owned(&self.0, namespace)
     }
+
+    /// The names of what stands in a namespace and names no owner by our label: somebody else's.
+    pub async fn foreign(&self, namespace: &str) -> Vec<String> {
+        self.0.settled().await;
+        let all = self.0.within(namespace).into_iter();
+        let foreign = all.filter(|(_, child)| child.0.label(names::OWNER_UID).is_none());
+        foreign.map(|(place, _)| place.name).collect()
+    }
 }
 
 /// The Secrets of ours, which are never watched: asked for when it matters.

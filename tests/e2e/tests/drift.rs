@@ -396,3 +396,32 @@ fn a_secret_is_put_right_when_its_owner_changes() {
     });
     stage.ready("AppIdentity", Some(&namespace), "orders");
 }
+
+#[test]
+fn a_network_policy_of_somebody_else_stays_and_is_named_in_the_condition() {
+    let stage = STAGE.shared();
+    let namespace = project(&stage, "foreign");
+    stage.apply(&format!(
+        "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {{name: everything, namespace: {namespace}}}
+spec: {{podSelector: {{}}, policyTypes: [Egress], egress: [{{}}]}}
+"
+    ));
+    let named = |wanted: bool| {
+        let what = if wanted { "names it" } else { "names it no more" };
+        stage.wait_for(SOON, ("Project", None, "foreign"), what, |project| {
+            let message = condition(project, "NetworkReady")["message"].to_string();
+            if message.contains("NetworkPolicy everything") == wanted {
+                Ok(())
+            } else {
+                Err(message)
+            }
+        });
+    };
+    named(true);
+    assert!(stage.get("NetworkPolicy", Some(&namespace), "everything").is_some());
+    stage.delete("NetworkPolicy", Some(&namespace), "everything");
+    named(false);
+}

@@ -364,3 +364,12 @@ fn an_app_that_is_not_there_costs_no_policy_and_has_nothing_open_by_default() {
     assert!(!fence.opens("ghost", "8.8.8.8", 443));
     assert!(fence.opens("payments", "1.1.1.1", 443));
 }
+
+#[test]
+fn a_network_policy_of_somebody_else_is_named_since_it_may_open_more() {
+    let mut world = world(&json!({}), Vec::new());
+    world.foreign = vec!["everything".into()];
+    let fence = Fence::of(&json!({}), &world);
+    assert!(fence.plan.problem.is_none());
+    assert!(fence.plan.warnings[0].contains("NetworkPolicy everything in prj-shop"));
+}
