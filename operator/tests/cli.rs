@@ -166,3 +166,10 @@ fn help_teaches_by_examples() {
         "{out}"
     );
 }
+
+#[test]
+fn a_file_that_never_ends_is_refused() {
+    let (code, out, err) = catalyst(&["render", "-f", "/dev/zero"], "");
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("larger than 64 MiB"), "{err}");
+}

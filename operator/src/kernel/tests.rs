@@ -422,3 +422,19 @@ fn what_cannot_be_read_is_noted_keeps_what_was_known_and_is_forgotten_when_it_go
     assert!(store.unreadable("prj-shop").is_empty());
     assert!(store.get(&place).is_none());
 }
+
+#[tokio::test]
+async fn what_only_says_that_it_is_managed_is_nobodys_child_and_holds_nothing_up() {
+    let children = Children::default();
+    let store = children.store(&Resource::of::<NetworkPolicy>());
+    let mut planted = live(&serde_json::from_value(stands(&planned("planted"), "1")).expect("one"));
+    planted.labels = [(names::MANAGED_BY.to_string(), names::CATALYST.to_string())].into();
+    store.put(&Place::new(Some("prj-shop"), "planted"), Child(planted));
+    knows(&children, &planned("ours"), &stands(&planned("ours"), "2"));
+    store.settle();
+    let cache = super::cache::Cache(store);
+    let standing: Vec<String> =
+        cache.standing("prj-shop").await.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(standing, ["ours"]);
+    assert_eq!(cache.foreign("prj-shop").await, ["planted"]);
+}
