@@ -1,8 +1,9 @@
-// Command kubernetes is every part of a control plane in one binary, so that one build and one link make them all.
+// Command kubernetes is every part of a cluster in one binary, so that one build and one link make them all.
 // The part is named by the name it is called by (a symbolic link, which ps then shows) or by its first argument.
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -20,6 +21,9 @@ import (
 	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 // Each part takes over the process and ends it; os.Args is then what its own binary would see.
@@ -27,6 +31,9 @@ var parts = map[string]func(){
 	"etcd":                    func() { etcdmain.Main(os.Args) },
 	"kube-apiserver":          serve(apiserver.NewAPIServerCommand),
 	"kube-controller-manager": serve(controllermanager.NewControllerManagerCommand),
+	"kube-scheduler":          serve(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
+	"kubelet":                 serve(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
+	"kube-proxy":              serve(proxy.NewProxyCommand),
 	// As in kubectl's own main: the errors of its commands carry exit codes.
 	"kubectl": func() { util.CheckErr(cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand())) },
 }

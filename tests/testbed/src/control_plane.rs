@@ -2,15 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::directory::{Directory, remove, write};
 use crate::error::{Doing, Result};
-use crate::flags::{self, Ports};
+use crate::etcd;
+use crate::flags;
 use crate::keys::Authority;
 use crate::kubectl::{self, Output};
 use crate::options::{Controllers, Options};
@@ -19,14 +21,16 @@ use crate::peers::Kubernetes;
 use crate::process::Process;
 use crate::progress::Progress;
 use crate::ready;
+use crate::site::{Ports, Site};
 
 const CONTROLLER_MANAGER: &str = "kube-controller-manager";
 
-/// A running control plane on 127.0.0.1. It ends, and its folder goes, when this is dropped or the process dies.
+/// A running control plane, reached on 127.0.0.1. It ends, and its folder goes, when this is dropped or the process
+/// dies.
 pub struct ControlPlane {
     kubernetes: Kubernetes,
     keys: Authority,
-    ports: Ports,
+    site: Site,
     admin: PathBuf,
     controllers: Controllers,
     // Dropped in this order: the folder last.
@@ -46,28 +50,41 @@ impl ControlPlane {
         let kubernetes = Kubernetes::build()?;
         let _progress = Progress::of(format!("starting Kubernetes {}", kubernetes.version));
         let (directory, [etcd, etcd_peer, api_server]) = Directory::create()?;
-        let ports = Ports { etcd, etcd_peer, api_server };
+        let site = Site::loopback(Ports { etcd, etcd_peer, api_server });
+        Self::start_at(site, directory, kubernetes, options)
+    }
 
+    /// Starts a control plane at a site, in a folder that may have other parts of the cluster already.
+    pub(crate) fn start_at(
+        site: Site,
+        directory: Directory,
+        kubernetes: Kubernetes,
+        options: &Options,
+    ) -> Result<Self> {
         let keys = Authority::create(directory.path().join("keys"))?;
         keys.token_keys()?;
         keys.certify("kube-apiserver", "kube-apiserver", &[], &flags::API_SERVER_NAMES)?;
         keys.certify("front-proxy-client", "front-proxy-client", &[], &[])?;
+        if site.has_pods() {
+            keys.certify("kubelet-client", "kube-apiserver", &["system:masters"], &[])?;
+        }
         let policy = flags::audit_policy(options).to_string();
         write(&directory.path().join("audit-policy.json"), &policy)?;
 
         let mut started = Self {
             kubernetes,
             keys,
-            ports,
+            site,
             admin: PathBuf::new(),
             controllers: options.controllers,
             parts: Mutex::default(),
             directory,
         };
         started.admin = started.kubeconfig_for("admin", "admin", &["system:masters"])?;
-        started.kubeconfig_for(CONTROLLER_MANAGER, "system:kube-controller-manager", &[])?;
+        started.identify(CONTROLLER_MANAGER, "system:kube-controller-manager", &[], &[])?;
 
-        let etcd = started.part("etcd", &flags::etcd(started.data_dir(), ports))?;
+        let etcd = flags::etcd(started.data_dir(), started.site.ports);
+        let etcd = started.part("etcd", &etcd)?;
         started.parts().etcd = Some(etcd);
         started.run_api_server()?;
         started.define(&options.crds)?;
@@ -117,7 +134,7 @@ impl ControlPlane {
 
     /// The address of the API server.
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.ports.api_server)
+        self.site.outside()
     }
 
     /// Keys, data and logs. The parts' logs are `log/<part>.log`.
@@ -183,6 +200,15 @@ impl ControlPlane {
         self.run_controller_manager()
     }
 
+    /// Has etcd forget all that was before, as it does every five minutes: watches that begin there are told 410 Gone.
+    ///
+    /// # Errors
+    ///
+    /// When etcd refuses.
+    pub fn compact(&self) -> Result<()> {
+        etcd::compact(self.site.ports.etcd).doing("compacting", self.data_dir())
+    }
+
     /// Leaves everything running when this process ends; [`stop_kept`] ends it. Returns the kubeconfig.
     ///
     /// # Errors
@@ -210,8 +236,39 @@ impl ControlPlane {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn part(&self, name: &str, flags: &[String]) -> Result<Process> {
-        self.directory.spawn(name, Command::new(self.kubernetes.part(name)).args(flags))
+    /// Runs a part of Kubernetes at the cluster's site.
+    pub(crate) fn part(&self, name: &str, flags: &[String]) -> Result<Process> {
+        self.run_there(name, &self.kubernetes.part(name), flags)
+    }
+
+    /// As [`ControlPlane::spawn`], but at the cluster's site.
+    pub(crate) fn run_there(
+        &self,
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+    ) -> Result<Process> {
+        self.directory.spawn(name, self.site.command(program).args(arguments))
+    }
+
+    /// A certificate and a kubeconfig for a part, which reaches the API server by the cluster's own addresses.
+    pub(crate) fn identify(
+        &self,
+        name: &str,
+        user: &str,
+        groups: &[&str],
+        serves: &[&str],
+    ) -> Result<PathBuf> {
+        self.keys.certify(name, user, groups, serves)?;
+        self.keys.kubeconfig(name, &self.site.inside())
+    }
+
+    pub(crate) fn keys(&self) -> &Path {
+        self.keys.folder()
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     fn run_api_server(&self) -> Result<()> {
@@ -221,7 +278,7 @@ impl ControlPlane {
             let file = OpenOptions::new().append(true).open(&audit);
             file.and_then(|mut file| file.write_all(b"\n")).doing("writing", &audit)?;
         }
-        let flags = flags::api_server(self.keys.folder(), self.data_dir(), self.ports);
+        let flags = flags::api_server(self.keys.folder(), self.data_dir(), &self.site);
         let process = self.part("kube-apiserver", &flags)?;
         self.parts().api_server = Some(process);
         self.until_it_answers("the API server", "/readyz")
@@ -230,7 +287,7 @@ impl ControlPlane {
     fn run_controller_manager(&self) -> Result<()> {
         // The old one, if there is one, ends first.
         self.parts().controller_manager = None;
-        let flags = flags::controller_manager(self.keys.folder(), self.controllers);
+        let flags = flags::controller_manager(self.keys.folder(), self.controllers, &self.site);
         let process = self.part(CONTROLLER_MANAGER, &flags)?;
         self.parts().controller_manager = Some(process);
         Ok(())
@@ -253,13 +310,24 @@ impl ControlPlane {
         ready::until(what, &self.directory.logs(), || {
             self.check()?;
             // Dialling costs nothing, unlike kubectl, and most of the time nobody listens yet.
-            if let Err(error) = TcpStream::connect(("127.0.0.1", self.ports.api_server)) {
+            if let Err(error) = listens(self.site.entrance) {
                 return Ok(Err(error.to_string()));
             }
             let answer = self.kubectl(&["get", "--raw", path])?;
             let answers = answer.status.success();
             Ok(if answers { Ok(()) } else { Err(answer.stderr.trim().to_owned()) })
         })
+    }
+}
+
+/// Whether somebody listens who waits to be spoken to: a relay to nobody hangs up instead.
+fn listens(port: u16) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_millis(50)))?;
+    match stream.read(&mut [0]) {
+        Ok(_) => Err(ErrorKind::ConnectionReset.into()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

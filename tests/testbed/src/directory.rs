@@ -98,6 +98,17 @@ impl Directory {
         Ok(Process::new(name, child, log))
     }
 
+    /// Records a network namespace that goes with the folder, and returns its name: the caller makes it after that.
+    pub(crate) fn claim_network(&self, name: &str) -> Result<String> {
+        let folder = self.path.file_name().unwrap_or_default().display();
+        let name = format!("catalyst-{folder}-{name}");
+        let record = self.path.join("networks");
+        let file = OpenOptions::new().create(true).append(true).open(&record);
+        let written = file.and_then(|mut file| file.write_all(format!("{name}\n").as_bytes()));
+        written.doing("writing", &record)?;
+        Ok(name)
+    }
+
     /// Leaves folder and processes when the owner ends. [`Directory::kept`] finds them again.
     pub(crate) fn keep(mut self) -> Result<PathBuf> {
         write(&self.path.join("kept"), "")?;

@@ -88,6 +88,61 @@ pub enum Error {
         stderr: String,
     },
 
+    /// A cluster with pods is not for every user.
+    #[error(
+        "a cluster with pods needs root (network namespaces, containers), and this is user {user}; \
+         run it so: sudo -E env PATH=\"$PATH\" make test"
+    )]
+    NotRoot {
+        /// Who runs this.
+        user: u32,
+    },
+
+    /// The machine lacks programs that a cluster with pods takes from Debian.
+    #[error(
+        "a cluster with pods needs programs that are not in PATH (with /usr/sbin); `make setup` installs \
+         them, or: sudo apt-get install --no-install-recommends {packages}"
+    )]
+    Missing {
+        /// The packages they are in.
+        packages: String,
+    },
+
+    /// Another process has a cluster with pods, and does not end.
+    #[error(
+        "another process has a cluster with pods for {} minutes now: `fuser {}` says which",
+        waited.as_secs() / 60,
+        lock.display()
+    )]
+    Occupied {
+        /// The file that it holds.
+        lock: PathBuf,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+
+    /// One of the system's own tools failed.
+    #[error("{command} failed ({status}): {stderr}")]
+    Tool {
+        /// The program with its arguments.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said.
+        stderr: String,
+    },
+
+    /// What a test asked of the network makes no sense.
+    #[error("{what} is {value:?}: {mend}")]
+    Invalid {
+        /// What was asked for.
+        what: &'static str,
+        /// As it was given.
+        value: String,
+        /// What to give instead.
+        mend: &'static str,
+    },
+
     /// Every port of the testbed's range is taken.
     #[error("no free port on 127.0.0.1 from {} to {}; `testbed down` stops what was kept", range.start, range.end - 1)]
     NoPort {

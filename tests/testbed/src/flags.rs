@@ -2,13 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::node::network;
 use crate::options::{Controllers, Options};
+use crate::site::{Ports, Site};
 
 /// Cluster addresses of services: what kubeadm takes, so the first one, the API's, is 10.96.0.1.
 const SERVICES: &str = "10.96.0.0/16";
 
+/// The same in both families, where there are pods.
+const BOTH_SERVICES: &str = "10.96.0.0/16,fd00:96::/112";
+
 /// The names and addresses that the API server's certificate is for.
-pub(crate) const API_SERVER_NAMES: [&str; 7] = [
+pub(crate) const API_SERVER_NAMES: [&str; 8] = [
     "kubernetes",
     "kubernetes.default",
     "kubernetes.default.svc",
@@ -16,15 +21,8 @@ pub(crate) const API_SERVER_NAMES: [&str; 7] = [
     "localhost",
     "127.0.0.1",
     "10.96.0.1",
+    network::NODE[0],
 ];
-
-/// The ports of one cluster, all on 127.0.0.1.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ports {
-    pub(crate) etcd: u16,
-    pub(crate) etcd_peer: u16,
-    pub(crate) api_server: u16,
-}
 
 pub(crate) fn etcd(directory: &Path, ports: Ports) -> Vec<String> {
     let client = format!("http://127.0.0.1:{}", ports.etcd);
@@ -43,16 +41,28 @@ pub(crate) fn etcd(directory: &Path, ports: Ports) -> Vec<String> {
         .0
 }
 
-pub(crate) fn api_server(keys: &Path, directory: &Path, ports: Ports) -> Vec<String> {
+pub(crate) fn api_server(keys: &Path, directory: &Path, site: &Site) -> Vec<String> {
     let key = |name: &str| keys.join(name).display().to_string();
-    Flags::default()
-        .set("etcd-servers", format!("http://127.0.0.1:{}", ports.etcd))
-        .set("bind-address", "127.0.0.1")
-        .set("advertise-address", "127.0.0.1")
-        .set("secure-port", ports.api_server)
-        // Endpoints may not be loopback addresses, so there are none to keep for `kubernetes`.
-        .set("endpoint-reconciler-type", "none")
-        .set("service-cluster-ip-range", SERVICES)
+    let flags = if site.has_pods() {
+        Flags::default()
+            .set("advertise-address", network::NODE[0])
+            .set("service-cluster-ip-range", BOTH_SERVICES)
+            // Or exec and logs look up the node's name, which no DNS server knows.
+            .set("kubelet-preferred-address-types", "InternalIP")
+            .set("kubelet-certificate-authority", key("ca.crt"))
+            .set("kubelet-client-certificate", key("kubelet-client.crt"))
+            .set("kubelet-client-key", key("kubelet-client.key"))
+    } else {
+        Flags::default()
+            .set("bind-address", "127.0.0.1")
+            .set("advertise-address", "127.0.0.1")
+            // Endpoints may not be loopback addresses, so there are none to keep for `kubernetes`.
+            .set("endpoint-reconciler-type", "none")
+            .set("service-cluster-ip-range", SERVICES)
+    };
+    flags
+        .set("etcd-servers", format!("http://127.0.0.1:{}", site.ports.etcd))
+        .set("secure-port", site.ports.api_server)
         .set("client-ca-file", key("ca.crt"))
         .set("tls-cert-file", key("kube-apiserver.crt"))
         .set("tls-private-key-file", key("kube-apiserver.key"))
@@ -75,7 +85,11 @@ pub(crate) fn api_server(keys: &Path, directory: &Path, ports: Ports) -> Vec<Str
         .0
 }
 
-pub(crate) fn controller_manager(keys: &Path, controllers: Controllers) -> Vec<String> {
+pub(crate) fn controller_manager(
+    keys: &Path,
+    controllers: Controllers,
+    site: &Site,
+) -> Vec<String> {
     let key = |name: &str| keys.join(name).display().to_string();
     let controllers = match controllers {
         Controllers::All => "*",
@@ -83,7 +97,15 @@ pub(crate) fn controller_manager(keys: &Path, controllers: Controllers) -> Vec<S
             "namespace-controller,serviceaccount-controller,garbage-collector-controller"
         }
     };
-    Flags::default()
+    let flags = if site.has_pods() {
+        Flags::default()
+            .set("service-cluster-ip-range", BOTH_SERVICES)
+            .set("allocate-node-cidrs", true)
+            .set("cluster-cidr", network::PODS.join(","))
+    } else {
+        Flags::default().set("service-cluster-ip-range", SERVICES)
+    };
+    flags
         .set("kubeconfig", key("kube-controller-manager.kubeconfig"))
         .set("controllers", controllers)
         .set("leader-elect", false)
@@ -92,7 +114,6 @@ pub(crate) fn controller_manager(keys: &Path, controllers: Controllers) -> Vec<S
         .set("root-ca-file", key("ca.crt"))
         .set("cluster-signing-cert-file", key("ca.crt"))
         .set("cluster-signing-key-file", key("ca.key"))
-        .set("service-cluster-ip-range", SERVICES)
         // The default of 20 requests a second is what tests would otherwise wait for.
         .set("kube-api-qps", 500)
         .set("kube-api-burst", 1000)
@@ -121,15 +142,23 @@ pub(crate) fn audit_policy(options: &Options) -> serde_json::Value {
     })
 }
 
+/// In the cluster's folder, and gone with it; or in the folder that this variable names, for whoever reads the logs of
+/// many clusters afterwards.
+const AUDIT: &str = "CATALYST_AUDIT";
+
 pub(crate) fn audit_log(directory: &Path) -> PathBuf {
-    directory.join("log").join("audit.log")
+    match (std::env::var_os(AUDIT), directory.file_name()) {
+        (Some(kept), Some(name)) => Path::new(&kept).join(name).with_extension("log"),
+        _ => directory.join("log").join("audit.log"),
+    }
 }
 
+/// The arguments of one program.
 #[derive(Default)]
-struct Flags(Vec<String>);
+pub(crate) struct Flags(pub(crate) Vec<String>);
 
 impl Flags {
-    fn set(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+    pub(crate) fn set(mut self, name: &str, value: impl std::fmt::Display) -> Self {
         self.0.push(format!("--{name}={value}"));
         self
     }

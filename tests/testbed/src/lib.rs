@@ -1,7 +1,8 @@
-//! Starts a real Kubernetes control plane on loopback, for tests and the demo, and leaves nothing behind.
+//! Starts a real Kubernetes, for tests and the demo, and leaves nothing behind.
 //!
-//! No container engine, no image registry, no root: etcd, kube-apiserver, kube-controller-manager and kubectl are one
-//! binary that is built from a pinned Go module (`tests/peers/kubernetes`) into the user's cache, once.
+//! No container engine, no image registry: all parts of Kubernetes are one binary that is built from a pinned Go module
+//! (`tests/peers/kubernetes`) into the user's cache, once. It comes in two sizes: [`ControlPlane`] needs no more than
+//! loopback and any user; [`Node`] has pods too, and takes root and some packages of Debian for it.
 //!
 //! It is a real one in its slowness too: a namespace takes at least 5 s to go, a constant of its controller. Tests
 //! that need a clean slate start another control plane, in 4 s.
@@ -23,9 +24,12 @@ mod cache;
 mod control_plane;
 mod directory;
 mod error;
+mod etcd;
 mod flags;
+mod image;
 mod keys;
 mod kubectl;
+mod node;
 mod options;
 mod parts;
 mod peers;
@@ -33,10 +37,13 @@ mod ports;
 mod process;
 mod progress;
 mod ready;
+mod site;
 
 pub use control_plane::{ControlPlane, stop_kept};
 pub use error::{Error, Result};
+pub use image::Image;
 pub use kubectl::Output;
+pub use node::{Dialled, Node, pod};
 pub use options::{Controllers, Options};
-pub use peers::{Kubernetes, dapr_crds, kstatus};
+pub use peers::{Kubernetes, dapr_crds, helm, kstatus};
 pub use process::Process;

@@ -2,17 +2,22 @@
 
 use std::error::Error;
 use std::io::{Write, stderr, stdout};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use catalyst_testbed::{ControlPlane, Kubernetes, Options, stop_kept};
+use catalyst_testbed::{ControlPlane, Image, Kubernetes, Node, Options, stop_kept};
 
 const USAGE: &str = "\
 A real Kubernetes control plane on loopback.
 
-Usage: testbed up [--keep] [--crds PATH]...   start one; it ends with this command, or with --keep by `testbed down`
-       testbed down                           stop those that were started with --keep
-       testbed build                          only build the binaries, into the user's cache
+Usage: testbed up [--keep] [--pods] [--crds PATH]...
+                       start one; it ends with this command, or with --keep by `testbed down`
+                       --pods: as root, with a node of its own that runs pods and enforces network policies
+       testbed down    stop those that were started with --keep
+       testbed build   only build the binaries, into the user's cache
+       testbed image NAME ARCHIVE /PATH=FILE...
+                       put files into an image that runs the first of them, and print its digest
 
 `up` prints KUBECONFIG=... and PATH=..., to be exported, when the cluster answers.
 ";
@@ -22,11 +27,15 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["up", ref options @ ..] => match options_of(options) {
-            Some((options, keep)) => up(&options, keep),
+            Some(wanted) => up(&wanted),
             None => return usage(),
         },
         ["down"] => down(),
         ["build"] => build(),
+        ["image", name, archive, ref files @ ..] => match files_of(files) {
+            Some(files) => image(name, archive, files),
+            None => return usage(),
+        },
         ["help" | "--help" | "-h"] => stdout().write_all(USAGE.as_bytes()).map_err(Into::into),
         _ => return usage(),
     };
@@ -42,14 +51,23 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn options_of(mut words: &[&str]) -> Option<(Options, bool)> {
-    let (mut options, mut keep) = (Options::default(), false);
+/// What `up` is asked for.
+#[derive(Default)]
+struct Wanted {
+    options: Options,
+    keep: bool,
+    pods: bool,
+}
+
+fn options_of(mut words: &[&str]) -> Option<Wanted> {
+    let mut wanted = Wanted::default();
     loop {
         match words {
-            [] => return Some((options, keep)),
-            ["--keep", rest @ ..] => (keep, words) = (true, rest),
+            [] => return Some(wanted),
+            ["--keep", rest @ ..] => (wanted.keep, words) = (true, rest),
+            ["--pods", rest @ ..] => (wanted.pods, words) = (true, rest),
             ["--crds", path, rest @ ..] => {
-                options.crds.push(path.into());
+                wanted.options.crds.push(path.into());
                 words = rest;
             }
             _ => return None,
@@ -57,26 +75,44 @@ fn options_of(mut words: &[&str]) -> Option<(Options, bool)> {
     }
 }
 
-fn up(options: &Options, keep: bool) -> Result<(), Box<dyn Error>> {
-    let since = Instant::now();
+fn up(wanted: &Wanted) -> Result<(), Box<dyn Error>> {
     let kubernetes = Kubernetes::build()?;
-    let cluster = ControlPlane::start(options)?;
+    let since = Instant::now();
+    if wanted.pods {
+        let node = Node::start(&wanted.options)?;
+        announce(&kubernetes, node.kubeconfig(), since)?;
+        return if wanted.keep { kept(node.keep()) } else { until_it_fails(|| node.check()) };
+    }
+    let cluster = ControlPlane::start(&wanted.options)?;
+    announce(&kubernetes, cluster.kubeconfig(), since)?;
+    if wanted.keep { kept(cluster.keep()) } else { until_it_fails(|| cluster.check()) }
+}
+
+fn announce(
+    kubernetes: &Kubernetes,
+    kubeconfig: &Path,
+    since: Instant,
+) -> Result<(), Box<dyn Error>> {
     let seconds = since.elapsed().as_secs_f32();
     say(&format!("Kubernetes {} is up after {seconds:.1} s", kubernetes.version));
-    let (config, bin) = (cluster.kubeconfig().display(), kubernetes.bin.display());
     // In one piece: who reads only the first line and closes the pipe is no reason to fail.
+    let (config, bin) = (kubeconfig.display(), kubernetes.bin.display());
     let exports = format!("KUBECONFIG={config}\nPATH={bin}:$PATH\n");
-    stdout().write_all(exports.as_bytes())?;
-    if keep {
-        cluster.keep()?;
-        say("stop it with: testbed down");
-        return Ok(());
-    }
+    Ok(stdout().write_all(exports.as_bytes())?)
+}
+
+fn kept(cluster: catalyst_testbed::Result<PathBuf>) -> Result<(), Box<dyn Error>> {
+    cluster?;
+    say("stop it with: testbed down");
+    Ok(())
+}
+
+fn until_it_fails(check: impl Fn() -> catalyst_testbed::Result<()>) -> Result<(), Box<dyn Error>> {
     say("stop it with Ctrl-C");
     loop {
         // Ctrl-C ends this process, and that ends the cluster: there is nothing to be caught.
         std::thread::sleep(Duration::from_secs(1));
-        cluster.check()?;
+        check()?;
     }
 }
 
@@ -97,6 +133,24 @@ fn build() -> Result<(), Box<dyn Error>> {
     let seconds = since.elapsed().as_secs_f32();
     say(&format!("Kubernetes {version}: {} ({seconds:.1} s)", bin.display()));
     Ok(())
+}
+
+/// Each `/PATH=FILE`: where a file lies in an image, and where it is taken from. At least one.
+fn files_of(words: &[&str]) -> Option<Vec<(String, PathBuf)>> {
+    let files = words.iter().map(|word| {
+        let (path, file) = word.split_once('=')?;
+        path.starts_with('/').then(|| (path.to_owned(), file.into()))
+    });
+    files.collect::<Option<Vec<_>>>().filter(|files| !files.is_empty())
+}
+
+fn image(name: &str, archive: &str, files: Vec<(String, PathBuf)>) -> Result<(), Box<dyn Error>> {
+    let entrypoint = vec![files[0].0.clone()];
+    // Nobody in particular, as distroless images have it.
+    let user = "65532:65532".to_owned();
+    let image = Image { name: name.to_owned(), files, entrypoint, user };
+    let digest = image.archive(Path::new(archive))?;
+    Ok(writeln!(stdout(), "{digest}")?)
 }
 
 fn usage() -> ExitCode {

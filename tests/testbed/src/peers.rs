@@ -1,4 +1,4 @@
-//! Builds the real Kubernetes and kstatus from their pinned Go modules, once per pin, and fetches Dapr's definitions.
+//! Builds Kubernetes and other programs from their pinned Go modules, once per pin, and fetches Dapr's definitions.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -13,14 +13,22 @@ use crate::error::{Doing, Error, Result, tail};
 use crate::progress::Progress;
 
 /// The parts that `tests/peers/kubernetes/main.go` knows, which it tells apart by the name it is called by.
-const PARTS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl"];
+const PARTS: [&str; 7] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+];
 
 /// A built Kubernetes.
 #[derive(Debug, Clone)]
 pub struct Kubernetes {
     /// Its version, as in `1.36.3`.
     pub version: String,
-    /// The folder with `etcd`, `kube-apiserver`, `kube-controller-manager` and `kubectl`.
+    /// The folder with `kubectl`, `kube-apiserver` and every other part, by their names.
     pub bin: PathBuf,
 }
 
@@ -57,13 +65,30 @@ impl Kubernetes {
 ///
 /// When Go is missing, or the build fails.
 pub fn kstatus() -> Result<PathBuf> {
-    let module = module("kstatus");
-    let title = format!("kstatus {}", pinned(&module, "sigs.k8s.io/cli-utils")?);
-    let folder = built("kstatus", &key(&module, &title)?, &title, |folder| {
+    program("kstatus", Some("sigs.k8s.io/cli-utils"), ".")
+}
+
+/// The helm that `tests/peers/helm/go.mod` pins, built or found built before.
+///
+/// # Errors
+///
+/// When Go is missing, or the build fails.
+pub fn helm() -> Result<PathBuf> {
+    program("helm", Some("helm.sh/helm/v4"), "helm.sh/helm/v4/cmd/helm")
+}
+
+/// The one program of a Go module below `tests/peers`, built from it or found built before.
+///
+/// Its version is that of one of its dependencies. The package is a path in one of those, or `.` for the module itself.
+pub(crate) fn program(name: &str, versioned: Option<&str>, package: &str) -> Result<PathBuf> {
+    let module = module(name);
+    let version = versioned.map(|dependency| pinned(&module, dependency)).transpose()?;
+    let title = version.map_or(name.to_owned(), |version| format!("{name} {version}"));
+    let folder = built(name, &key(&module, &title)?, &title, |folder| {
         let _progress = Progress::of(format!("building {title}"));
-        link(&module, &title, "-s -w", folder, "kstatus")
+        link(&module, package, &title, "-s -w", folder, name)
     })?;
-    Ok(folder.join("kstatus"))
+    Ok(folder.join(name))
 }
 
 /// The custom resource definitions of the Dapr that `tests/peers/dapr/go.mod` pins, by their files.
@@ -145,10 +170,10 @@ fn pinned(module: &Path, dependency: &str) -> Result<String> {
 /// Names a build by all that decides what comes out: the toolchain, the pins, the sources.
 fn key(module: &Path, peer: &str) -> Result<String> {
     let go = go(module, &["env", "GOVERSION"]).output().map_err(|error| no_go(error, peer))?;
-    let mut sources = vec![module.join("go.mod"), module.join("go.sum")];
+    let mut sources = vec![module.join("go.mod")];
     for entry in fs::read_dir(module).doing("reading", module)? {
         let path = entry.doing("reading", module)?.path();
-        if path.extension().is_some_and(|extension| extension == "go") {
+        if path.extension().is_some_and(|extension| extension == "go" || extension == "sum") {
             sources.push(path);
         }
     }
@@ -192,7 +217,7 @@ fn compile(module: &Path, title: &str, version: &str, folder: &Path) -> Result<(
     let linker =
         format!("-s -w -X {name}Version=v{version} -X {name}Major={major} -X {name}Minor={minor}");
 
-    link(module, title, &linker, folder, "kubernetes")?;
+    link(module, ".", title, &linker, folder, "kubernetes")?;
     for part in PARTS {
         symlink("kubernetes", folder.join(part)).doing("making", folder.join(part))?;
     }
@@ -200,13 +225,20 @@ fn compile(module: &Path, title: &str, version: &str, folder: &Path) -> Result<(
 }
 
 /// Builds a module's one program into a folder. Its log stays beside it.
-fn link(module: &Path, title: &str, linker: &str, folder: &Path, program: &str) -> Result<()> {
+fn link(
+    module: &Path,
+    package: &str,
+    title: &str,
+    linker: &str,
+    folder: &Path,
+    program: &str,
+) -> Result<()> {
     let log = folder.join("build.log");
     let output = File::create(&log).doing("making", &log)?;
     let target = folder.join(program);
     let mut command = go(module, &["build", "-trimpath", "-buildvcs=false", "-ldflags"]);
     let status = command
-        .args([OsString::from(linker), "-o".into(), target.into(), ".".into()])
+        .args([OsString::from(linker), "-o".into(), target.into(), package.into()])
         // A static binary, which also goes into images.
         .env("CGO_ENABLED", "0")
         .stdout(Stdio::null())

@@ -1,6 +1,7 @@
 //! Waits for a part of the cluster, for a bounded time, and on failure shows what each part last said.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, tail};
@@ -18,17 +19,26 @@ pub(crate) fn until(
     loop {
         let Err(last) = attempt()? else { return Ok(()) };
         if since.elapsed() > PATIENCE {
-            let logs = ["etcd", "kube-apiserver", "kube-controller-manager"].map(|part| {
-                let log = logs.join(format!("{part}.log"));
-                format!("{part}:\n{}", tail(&log))
-            });
             return Err(Error::NotReady {
                 what: what.to_owned(),
                 waited: PATIENCE,
                 last,
-                logs: logs.join("\n"),
+                logs: ends(logs),
             });
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+}
+
+/// The end of each part's log.
+fn ends(folder: &Path) -> String {
+    let mut logs: Vec<PathBuf> =
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    logs.retain(|log| !log.ends_with("audit.log"));
+    logs.sort();
+    let end = |log: &PathBuf| {
+        let part = log.file_stem().unwrap_or_default().to_string_lossy();
+        format!("{part}:\n{}", tail(log))
+    };
+    logs.iter().map(end).collect::<Vec<_>>().join("\n")
 }
