@@ -6,7 +6,11 @@ use std::process::{Command, Stdio};
 
 /// Exit code, stdout, stderr.
 fn catalyst(arguments: &[&str], stdin: &str) -> (i32, String, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_catalyst"))
+    run(Path::new(env!("CARGO_BIN_EXE_catalyst")), arguments, stdin)
+}
+
+fn run(program: &Path, arguments: &[&str], stdin: &str) -> (i32, String, String) {
+    let mut child = Command::new(program)
         .args(arguments)
         .current_dir(folder())
         .stdin(Stdio::piped())
@@ -168,8 +172,45 @@ fn help_teaches_by_examples() {
 }
 
 #[test]
+fn as_a_plugin_of_kubectl_it_is_called_so_in_all_that_it_says() {
+    let plugin = folder().join("kubectl-catalyst");
+    let _ = std::fs::remove_file(&plugin);
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_catalyst"), &plugin).expect("a link");
+    let (code, help, _) = run(&plugin, &["--help"], "");
+    assert!(code == 0 && help.contains("Usage: kubectl catalyst <COMMAND>"), "{help}");
+    for command in ["render", "crds"] {
+        let (code, help, _) = run(&plugin, &[command, "--help"], "");
+        assert!(
+            code == 0 && help.contains(&format!("Usage: kubectl catalyst {command}")),
+            "{help}"
+        );
+        // Everywhere, in the examples too.
+        let plain = help.replace(&format!("kubectl catalyst {command}"), "");
+        assert!(!plain.contains(&format!("catalyst {command}")), "{help}");
+    }
+    let (code, _, err) = run(&plugin, &["rendr"], "");
+    assert!(code == 2 && err.contains("Usage: kubectl catalyst"), "{err}");
+    let (code, out, _) = run(&plugin, &["render", "-f", "-"], REGION);
+    assert_eq!((code, out.as_str()), (0, ""));
+}
+
+#[test]
+fn definitions_are_printed_or_applied_but_not_both_and_without_a_cluster_it_says_so() {
+    let (code, _, err) = catalyst(&["crds", "--apply", "-o", "json"], "");
+    assert!(code == 2 && err.contains("cannot be used with"), "{err}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_catalyst"));
+    let command = command.args(["crds", "--apply"]).env("KUBECONFIG", "/nowhere");
+    let done = command.env_remove("KUBERNETES_SERVICE_HOST").output().expect("the binary starts");
+    let err = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(1), "{err}");
+    assert!(err.starts_with("error: no cluster: set KUBECONFIG, or run in a pod"), "{err}");
+}
+
+#[test]
 fn a_file_that_never_ends_is_refused() {
     let (code, out, err) = catalyst(&["render", "-f", "/dev/zero"], "");
     assert_eq!((code, out.as_str()), (1, ""));
-    assert!(err.contains("larger than 64 MiB"), "{err}");
+    assert!(err.contains("more than 16 MiB to read: render fewer files"), "{err}");
+    let (code, _, err) = catalyst(&["render", "-f", "-", "--facts", "/dev/zero"], "");
+    assert!(code == 1 && err.contains("more than 16 MiB"), "{err}");
 }

@@ -17,17 +17,15 @@ mod tests;
 mod yaml;
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::Value;
 
 use self::facts::Facts;
 pub use self::fault::Fault;
-use self::input::Source;
 use self::manifests::Manifests;
 pub use self::offline::Judged;
-use self::offline::Outcome;
+use self::offline::{Outcome, Planned};
 pub use self::snapshot::{Snapshot, snapshot};
 pub use self::standing::uid;
 use super::{Format, show};
@@ -104,41 +102,37 @@ impl Render {
                 catalyst_crds::GROUP
             )?;
         }
-        let outcome = offline::play(manifests, &facts).map_err(io::Error::other)?;
+        let outcome = match offline::play(manifests, &facts) {
+            Ok(outcome) => outcome,
+            Err(message) => {
+                writeln!(err, "error: {message}")?;
+                return Ok(false);
+            }
+        };
         self.print(&outcome, out)?;
         let mut ready = true;
-        for judged in &outcome.judged {
-            writeln!(err, "{}", snapshot::verdict(judged))?;
-            ready &= snapshot::is_ready(judged);
+        for judged in outcome.judged() {
+            writeln!(err, "{}", snapshot::verdict(&judged))?;
+            ready &= snapshot::is_ready(&judged);
         }
         Ok(ready)
     }
 
     fn print(&self, outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
-        let mut items = outcome.planned.iter().map(|planned| show::manifest(&planned.object));
+        let mut items = outcome.planned.iter().map(Planned::manifest);
         match self.output {
-            Format::Yaml => items.try_for_each(|item: Value| {
+            Format::Yaml => items.try_for_each(|item| {
                 out.write_all(show::yaml(&item).map_err(io::Error::other)?.as_bytes())
             }),
-            Format::Json => out.write_all(
-                show::json_list(&items.collect::<Vec<_>>()).map_err(io::Error::other)?.as_bytes(),
-            ),
+            Format::Json => show::json_list(out, items),
         }
     }
 }
 
-fn read_facts(path: &PathBuf) -> (Facts, Vec<Fault>) {
-    match std::fs::read(path) {
-        Ok(bytes) => match Facts::read(&Source { name: path.display().to_string(), bytes }) {
-            Ok(facts) => (facts, Vec::new()),
-            Err(faults) => (Facts::default(), faults),
-        },
-        Err(error) => {
-            let message = format!("can't be read: {error}");
-            (
-                Facts::default(),
-                vec![Fault::new(&path.display().to_string(), node::At::default(), message)],
-            )
-        }
+fn read_facts(path: &Path) -> (Facts, Vec<Fault>) {
+    let read = input::read_one(path).and_then(|source| Facts::read(&source));
+    match read {
+        Ok(facts) => (facts, Vec::new()),
+        Err(faults) => (Facts::default(), faults),
     }
 }

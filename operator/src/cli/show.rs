@@ -1,6 +1,9 @@
 //! How manifests are printed: keys in the order that people expect, and never a secret value.
 
+use std::borrow::Borrow;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use catalyst_plan::{Datum, Object};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
@@ -34,22 +37,34 @@ pub(super) fn yaml(value: &Value) -> Result<String, String> {
     Ok(format!("---\n{}\n", body.trim_end()))
 }
 
-/// All of them as one JSON List, as `kubectl get -o json` has it.
-pub(super) fn json_list(items: &[Value]) -> Result<String, String> {
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-    let body = serde_json::to_string_pretty(&Ordered(&list)).map_err(|error| error.to_string())?;
-    Ok(format!("{body}\n"))
+/// All of them as one JSON List, as `kubectl get -o json` has it; each is asked for when its turn comes.
+pub(super) fn json_list(out: &mut dyn Write, items: impl Iterator<Item = Value>) -> io::Result<()> {
+    let mut serializer = serde_json::Serializer::pretty(&mut *out);
+    let mut list = serializer.serialize_map(Some(3))?;
+    list.serialize_entry("apiVersion", "v1")?;
+    list.serialize_entry("kind", "List")?;
+    list.serialize_entry("items", &Items(RefCell::new(items)))?;
+    SerializeMap::end(list)?;
+    writeln!(out)
+}
+
+struct Items<I>(RefCell<I>);
+
+impl<I: Iterator<Item = Value>> Serialize for Items<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.borrow_mut().by_ref().map(Ordered))
+    }
 }
 
 /// A value whose keys come in the order that people expect, whatever order they are kept in.
-struct Ordered<'a>(&'a Value);
+struct Ordered<V>(V);
 
 /// What comes first in every map; the rest is sorted.
 const FIRST: [&str; 5] = ["apiVersion", "kind", "metadata", "name", "namespace"];
 
-impl Serialize for Ordered<'_> {
+impl<V: Borrow<Value>> Serialize for Ordered<V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
+        match self.0.borrow() {
             Value::Object(map) => {
                 let mut out = serializer.serialize_map(Some(map.len()))?;
                 for (key, value) in ordered(map) {

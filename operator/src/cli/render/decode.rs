@@ -10,13 +10,18 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use serde_ignored::Path;
 
-use super::fault::Step;
+use super::fault::{MAX_FAULTS, Step};
 use super::node::{At, Node, Shape};
 
 /// The value of a node as a type, and the ways of all fields that the type does not know.
 pub(super) fn decode<T: DeserializeOwned>(node: &Node) -> (Result<T, Wrong>, Vec<Vec<Step>>) {
     let mut unknown = Vec::new();
-    let read = serde_ignored::deserialize(Reader(node), |path| unknown.push(steps(&path)));
+    let read = serde_ignored::deserialize(Reader(node), |path| {
+        // Among them are apiVersion and kind, which nobody minds.
+        if unknown.len() < MAX_FAULTS + 2 {
+            unknown.push(steps(&path));
+        }
+    });
     (read.map_err(|wrong: Wrong| wrong.from(node.at)), unknown)
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::ControlFlow;
 
 use serde::Deserialize;
 
@@ -50,9 +51,19 @@ impl Default for Facts {
 impl Facts {
     /// Reads a facts file.
     pub(super) fn read(source: &Source) -> Result<Self, Vec<Fault>> {
-        let (documents, faults) = parse(&source.bytes);
-        let mut faults: Vec<Fault> =
-            faults.into_iter().map(|(at, message)| Fault::new(&source.name, at, message)).collect();
+        let (mut documents, mut faults) = (Vec::new(), Vec::new());
+        parse(&source.bytes, |document| {
+            match document {
+                Ok(node) => documents.push(node),
+                Err((at, message)) => faults.push(Fault::new(&source.name, at, message)),
+            }
+            // One is right; a second one is enough to say so.
+            if documents.len() + faults.len() < 2 {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
         let facts = match documents.as_slice() {
             [] => Self::default(),
             [one] => {

@@ -4,6 +4,12 @@ use std::fmt::{self, Write as _};
 
 use super::node::At;
 
+/// How many faults are told: who has more mends these first.
+pub(super) const MAX_FAULTS: usize = 1000;
+
+/// How many characters a message has at most. One that shows a value may be as long as the value.
+const MAX_MESSAGE: usize = 1000;
+
 /// One thing that is wrong with the input.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Fault {
@@ -19,7 +25,13 @@ pub struct Fault {
 
 impl Fault {
     pub(super) fn new(file: &str, at: At, message: impl Into<String>) -> Self {
-        Self { file: file.into(), line: at.line, column: at.column, message: message.into() }
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(MAX_MESSAGE) {
+            message.truncate(end);
+            message.push_str(" ...");
+            message.shrink_to_fit();
+        }
+        Self { file: file.into(), line: at.line, column: at.column, message }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which files are read, and their bytes.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -16,51 +17,53 @@ pub(super) struct Source {
 /// Reads files, folders with all in them, and `-`, in the order given and sorted within a folder.
 pub(super) fn read(paths: &[PathBuf], stdin: &mut dyn Read) -> (Vec<Source>, Vec<Fault>) {
     let (mut sources, mut faults) = (Vec::new(), Vec::new());
+    let mut left = MAX_BYTES;
+    let mut take = |path: &Path, bytes: io::Result<Vec<u8>>| match bytes {
+        Ok(bytes) => sources.push(Source { name: name(path), bytes }),
+        Err(error) => faults.push(unreadable(path, &error)),
+    };
+    let mut empty = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
-            let mut bytes = Vec::new();
-            match stdin.read_to_end(&mut bytes) {
-                Ok(_) => sources.push(Source { name: "-".into(), bytes }),
-                Err(error) => faults.push(unreadable(path, &error)),
-            }
+            take(path, bytes_of(&mut *stdin, &mut left));
             continue;
         }
-        let files = match files(path) {
-            Ok(files) => files,
-            Err((path, error)) => {
-                faults.push(unreadable(&path, &error));
-                continue;
-            }
-        };
-        if files.is_empty() {
-            faults.push(Fault::new(
-                &name(path),
-                At::default(),
-                "has no *.yaml, *.yml or *.json in it: name another folder",
-            ));
-        }
-        for file in files {
-            match bytes_of(&file) {
-                Ok(bytes) => sources.push(Source { name: name(&file), bytes }),
-                Err(error) => faults.push(unreadable(&file, &error)),
+        match files(path) {
+            Err((path, error)) => take(&path, Err(error)),
+            Ok(files) if files.is_empty() => empty.push(path),
+            Ok(files) => {
+                for file in files {
+                    take(&file, File::open(&file).and_then(|file| bytes_of(file, &mut left)));
+                }
             }
         }
     }
+    faults.extend(empty.into_iter().map(|path| {
+        let message = "has no *.yaml, *.yml or *.json in it: name another folder";
+        Fault::new(&name(path), At::default(), message)
+    }));
     (sources, faults)
 }
 
-/// No file of manifests is larger; a device that never ends is.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
-
-fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let size = std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if size as u64 > MAX_BYTES {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "it is larger than 64 MiB: split it",
-        ));
+/// A file that is read alone.
+pub(super) fn read_one(path: &Path) -> Result<Source, Vec<Fault>> {
+    let bytes = File::open(path).and_then(|file| bytes_of(file, &mut { MAX_BYTES }));
+    match bytes {
+        Ok(bytes) => Ok(Source { name: name(path), bytes }),
+        Err(error) => Err(vec![unreadable(path, &error)]),
     }
+}
+
+/// As many bytes as are read in all. A region of some thousand apps has about one MiB; a device never ends.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
+
+fn bytes_of(source: impl Read, left: &mut u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let size = source.take(*left + 1).read_to_end(&mut bytes)? as u64;
+    *left = left.checked_sub(size).ok_or_else(|| {
+        let message = "with it, there is more than 16 MiB to read: render fewer files at a time";
+        io::Error::new(io::ErrorKind::FileTooLarge, message)
+    })?;
     Ok(bytes)
 }
 

@@ -1,6 +1,7 @@
 //! From documents to objects: which kinds are ours, which are facts that stand, which are none of our business.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -11,10 +12,13 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 
 use super::fault::{Fault, Step, mend, way};
 use super::input::Source;
-use super::node::{Node, Shape};
+use super::node::{At, Node, Shape};
 use super::schema;
 use super::strict::Strict;
 use super::yaml::parse;
+
+/// How many objects are planned from at once: a large region has some thousand.
+const MAX_OBJECTS: usize = 20_000;
 
 /// What the files hold.
 #[derive(Default)]
@@ -41,13 +45,15 @@ impl Manifests {
     pub(super) fn read(sources: &[Source], mut faults: Vec<Fault>) -> Result<Self, Vec<Fault>> {
         let mut all = Self::default();
         for source in sources {
-            let (documents, unreadable) = parse(&source.bytes);
-            faults.extend(
-                unreadable.into_iter().map(|(at, message)| Fault::new(&source.name, at, message)),
-            );
-            for document in documents {
-                all.document(&source.name, document);
-            }
+            parse(&source.bytes, |document| {
+                match document {
+                    Ok(node) => all.document(&source.name, node),
+                    Err((at, message)) => all.strict.say(&source.name, at, message),
+                }
+                let Some(excess) = all.excess() else { return ControlFlow::Continue(()) };
+                faults.push(Fault::new(&source.name, At::default(), excess));
+                ControlFlow::Break(())
+            });
         }
         faults.append(&mut all.strict.faults);
         faults.sort();
@@ -64,8 +70,17 @@ impl Manifests {
             + self.references.len()
     }
 
+    /// Why no more is read, if so.
+    fn excess(&self) -> Option<&'static str> {
+        if self.strict.is_full() {
+            return Some("has more errors than are told here: mend these first");
+        }
+        let kept = self.count() + self.namespaces.len() + self.secrets.len();
+        (kept > MAX_OBJECTS).then_some("makes it more than 20000 objects: render fewer at a time")
+    }
+
     fn document(&mut self, file: &str, mut node: Node) {
-        if self.strict.doubles(file, &node) {
+        if self.excess().is_some() || self.strict.doubles(file, &node) {
             return;
         }
         let (Some(version), Some(kind)) = (node.text("apiVersion"), node.text("kind")) else {

@@ -100,6 +100,10 @@ impl Node {
     }
 }
 
+/// No longer than an implicit key may be: messages name the keys that lead to a value.
+/// <https://yaml.org/spec/1.2.2/#742-flow-mappings>
+const MAX_KEY: usize = 1024;
+
 pub(super) fn at(location: Location) -> At {
     At { line: location.line(), column: location.column() }
 }
@@ -167,6 +171,8 @@ impl<'de> Visitor<'de> for Any {
         while let Some(item) = seq.next_element()? {
             items.push(item);
         }
+        // Most lists and maps are small, and a vector that grows reserves for more.
+        items.shrink_to_fit();
         Ok(Shape::List(items))
     }
 
@@ -174,8 +180,14 @@ impl<'de> Visitor<'de> for Any {
         let mut entries = Vec::new();
         while let Some(key) = map.next_key::<Spanned<String>>()? {
             let key = Key { at: at(key.referenced), name: key.value };
+            if key.name.len() > MAX_KEY {
+                return Err(de::Error::custom(format!(
+                    "a key is longer than {MAX_KEY} bytes: shorten it"
+                )));
+            }
             entries.push((key, map.next_value()?));
         }
+        entries.shrink_to_fit();
         Ok(Shape::Map(entries))
     }
 }

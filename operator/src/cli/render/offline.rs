@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use catalyst_crds::{AppIdentity, EgressPolicy, Project, Region, SecretRef};
 use catalyst_plan::readiness::{Spoken, Verdict, fold};
-use catalyst_plan::{Key, Object, Plan, Resource};
+use catalyst_plan::{Key, Object, Plan, Resource, Tenure};
 use futures::FutureExt;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::facts::Facts;
 use super::manifests::Manifests;
 use super::standing;
+use crate::cli::show;
 use crate::kernel::{Kernel, Place, Planner, Primary};
 
 /// After how many rounds something is wrong with us: each makes at least one object ready that others wait for.
@@ -20,21 +21,77 @@ const ROUNDS: usize = 16;
 /// In which order objects are spoken of.
 const KINDS: [&str; 5] = ["Region", "Project", "AppIdentity", "EgressPolicy", "SecretRef"];
 
+/// How many bytes everything that is planned may take, as [`Budget`] counts them: some 500 projects with 3,000 apps, each
+/// with a policy and a secret. What `render` takes in all is bounded by this and by what it reads.
+const MOST: usize = 96 * 1024 * 1024;
+
+/// What an object takes beside the text of its manifest: its key, its labels, and that it stands.
+const BESIDE: usize = 3 * 1024;
+
+/// How often a message is held: by a verdict, its condition and those that repeat it, in the status and the object.
+const TOLD: usize = 6;
+
 /// What the controllers would do.
 pub(super) struct Outcome {
     /// What they would apply, in the order in which they would on a cluster that has nothing yet.
     pub(super) planned: Vec<Planned>,
-    /// What they would say of each of our objects.
-    pub(super) judged: Vec<Judged>,
+    statuses: Vec<(Key, String)>,
 }
 
-/// One object that would be applied.
-#[derive(Clone, PartialEq)]
+impl Outcome {
+    /// What they would say of each of our objects.
+    pub(super) fn judged(&self) -> impl Iterator<Item = Judged> {
+        self.statuses.iter().map(|(key, status)| Judged { key: key.clone(), status: value(status) })
+    }
+}
+
+/// One object that would be applied. As text it takes a tenth of what it takes as a tree.
+#[derive(PartialEq)]
 pub(super) struct Planned {
     /// The concern that plans it.
     pub(super) concern: &'static str,
-    /// The object.
-    pub(super) object: Object,
+    /// Which object.
+    pub(super) key: Key,
+    tenure: Tenure,
+    manifest: String,
+}
+
+impl Planned {
+    fn new(concern: &'static str, object: &Object) -> Self {
+        let manifest = show::manifest(object).to_string();
+        Self { concern, key: object.key.clone(), tenure: object.tenure, manifest }
+    }
+
+    /// The manifest as it is shown.
+    pub(super) fn manifest(&self) -> Value {
+        value(&self.manifest)
+    }
+
+    /// The object, with its manifest as it is shown.
+    pub(super) fn object(&self) -> Object {
+        Object {
+            key: self.key.clone(),
+            manifest: self.manifest(),
+            tenure: self.tenure,
+            data: BTreeMap::new(),
+        }
+    }
+}
+
+/// What was written by [`Value::to_string`].
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// What is left of [`MOST`].
+struct Budget(usize);
+
+impl Budget {
+    fn spend(&mut self, bytes: usize) -> Result<(), String> {
+        let left = self.0.checked_sub(bytes);
+        self.0 = left.ok_or("these files come to more than is planned at once, about 25000 objects: render fewer of them")?;
+        Ok(())
+    }
 }
 
 /// The status that one of our objects would have.
@@ -49,7 +106,8 @@ pub struct Judged {
 /// Plans everything until nothing changes any more.
 ///
 /// # Errors
-/// When it does not come to rest, or a controller reads what is not held here: both are our faults.
+/// When it comes to more than [`MOST`]. When it does not come to rest, or a controller reads what is not held here: both
+/// are our faults.
 pub(super) fn play(manifests: Manifests, facts: &Facts) -> Result<Outcome, String> {
     let mut stage = Stage {
         kernel: standing::kernel(manifests, facts),
@@ -70,31 +128,66 @@ struct Stage {
     /// What was ever planned, and the how-manieth it was.
     ranks: HashMap<Key, usize>,
     objects: BTreeMap<Key, Planned>,
-    statuses: BTreeMap<Key, Value>,
+    /// As text.
+    statuses: BTreeMap<Key, String>,
 }
 
 type Verdicts = BTreeMap<Key, BTreeMap<&'static str, Verdict>>;
 
+/// What came of one round so far.
+struct Round {
+    /// What the round before planned and this one did not yet.
+    before: BTreeMap<Key, Planned>,
+    objects: BTreeMap<Key, Planned>,
+    verdicts: Verdicts,
+    budget: Budget,
+    /// Whether an object came out otherwise than before.
+    changed: bool,
+}
+
+impl Round {
+    fn plan(&mut self, planned: Planned) -> Result<(), String> {
+        self.budget.spend(planned.manifest.len() + BESIDE)?;
+        self.changed |= self.before.remove(&planned.key).as_ref() != Some(&planned);
+        self.objects.insert(planned.key.clone(), planned);
+        Ok(())
+    }
+
+    fn speak(&mut self, of: Key, condition: &'static str, verdict: Verdict) -> Result<(), String> {
+        let problem = verdict.problem.as_ref().map_or(0, |problem| problem.message.len());
+        let warnings: usize = verdict.warnings.iter().map(String::len).sum();
+        self.budget.spend(TOLD * (problem + warnings))?;
+        self.verdicts.entry(of).or_default().insert(condition, verdict);
+        Ok(())
+    }
+}
+
 impl Stage {
     /// One turn of every controller for every object. Returns whether anything came out otherwise than before.
     fn round(&mut self) -> Result<bool, String> {
-        let mut objects = BTreeMap::new();
-        let mut verdicts = Verdicts::new();
+        let mut round = Round {
+            before: std::mem::take(&mut self.objects),
+            objects: BTreeMap::new(),
+            verdicts: Verdicts::new(),
+            budget: Budget(MOST),
+            changed: false,
+        };
         for planner in self.kernel.planners().to_vec() {
             for place in planner.primaries() {
-                self.turn(planner.as_ref(), &place, &mut objects, &mut verdicts)?;
+                self.turn(planner.as_ref(), &place, &mut round)?;
             }
         }
-        let gone =
-            self.objects.values().filter(|planned| !objects.contains_key(&planned.object.key));
-        gone.for_each(|planned| standing::fall(&self.kernel, &planned.object));
+        let Round { before: gone, objects, verdicts, changed, .. } = round;
+        for (key, planned) in &gone {
+            standing::fall(&self.kernel, key, planned.tenure);
+        }
         let mut statuses = BTreeMap::new();
         self.fold::<Region>(&verdicts, &mut statuses)?;
         self.fold::<Project>(&verdicts, &mut statuses)?;
         self.fold::<AppIdentity>(&verdicts, &mut statuses)?;
         self.fold::<EgressPolicy>(&verdicts, &mut statuses)?;
         self.fold::<SecretRef>(&verdicts, &mut statuses)?;
-        let changed = objects != self.objects || statuses != self.statuses;
+        let changed = changed || !gone.is_empty() || statuses != self.statuses;
         (self.objects, self.statuses) = (objects, statuses);
         Ok(changed)
     }
@@ -103,13 +196,12 @@ impl Stage {
         &mut self,
         planner: &dyn Planner,
         place: &Place,
-        objects: &mut BTreeMap<Key, Planned>,
-        verdicts: &mut Verdicts,
+        round: &mut Round,
     ) -> Result<(), String> {
         let key = Key {
             resource: planner.kind(),
             namespace: place.namespace().map(Into::into),
-            name: place.name.clone(),
+            name: place.name.to_string(),
         };
         let concern = planner.concern();
         // Everything is held here, so there is nothing to wait for.
@@ -120,13 +212,12 @@ impl Stage {
         };
         let Some(outcome) = outcome else { return Ok(()) };
         let condition = planner.condition();
-        let mut speak =
-            |key: Key, verdict| drop(verdicts.entry(key).or_default().insert(condition, verdict));
         let plan = match outcome.map_err(|error| format!("{concern} of {key}: {error}"))? {
             Ok(plan) => plan,
             Err(invalid) => {
-                speak(key, Verdict { generation: 1, problem: Some(invalid), ..Verdict::default() });
-                return Ok(());
+                let problem = Some(invalid);
+                let verdict = Verdict { generation: 1, problem, ..Verdict::default() };
+                return round.speak(key, condition, verdict);
             }
         };
         let Plan {
@@ -134,14 +225,14 @@ impl Stage {
         } = plan;
         let mut taken = None;
         for object in wanted {
-            if objects.contains_key(&object.key) {
+            if round.objects.contains_key(&object.key) {
                 taken = taken.or_else(|| planner.taken(place, &object.key));
                 continue;
             }
             standing::stand(&self.kernel, &object);
             let rank = self.ranks.len();
             self.ranks.entry(object.key.clone()).or_insert(rank);
-            objects.insert(object.key.clone(), Planned { concern, object });
+            round.plan(Planned::new(concern, &object))?;
         }
         let problem = taken.or(problem);
         for finding in findings {
@@ -152,10 +243,11 @@ impl Stage {
                 suspended: false,
                 status: finding.status,
             };
-            speak(finding.object, verdict);
+            round.speak(finding.object, condition, verdict)?;
         }
         if !silent {
-            speak(key, Verdict { generation: 1, problem, warnings, suspended, status });
+            let verdict = Verdict { generation: 1, problem, warnings, suspended, status };
+            round.speak(key, condition, verdict)?;
         }
         Ok(())
     }
@@ -164,7 +256,7 @@ impl Stage {
     fn fold<K: Primary>(
         &mut self,
         verdicts: &Verdicts,
-        statuses: &mut BTreeMap<Key, Value>,
+        statuses: &mut BTreeMap<Key, String>,
     ) -> Result<(), String> {
         let resource = Resource::of::<K>();
         let store = self.kernel.cache::<K>().store().clone();
@@ -173,7 +265,7 @@ impl Stage {
             let key = Key {
                 resource: resource.clone(),
                 namespace: place.namespace().map(Into::into),
-                name: place.name.clone(),
+                name: place.name.to_string(),
             };
             let mut whole =
                 serde_json::to_value(object.as_ref()).map_err(|error| format!("{key}: {error}"))?;
@@ -187,13 +279,13 @@ impl Stage {
                 now: Timestamp::UNIX_EPOCH,
             };
             let Some(status) = fold(&spoken) else { continue };
+            statuses.insert(key.clone(), status.to_string());
             if status != standing {
-                whole["status"] = status.clone();
+                whole["status"] = status;
                 let object = serde_json::from_value(whole)
                     .map_err(|error| format!("the status of {key}: {error}"))?;
                 store.put(&place, object);
             }
-            statuses.insert(key, status);
         }
         Ok(())
     }
@@ -201,12 +293,9 @@ impl Stage {
     fn outcome(self) -> Outcome {
         let Self { ranks, objects, statuses, .. } = self;
         let mut planned: Vec<Planned> = objects.into_values().collect();
-        planned.sort_by_key(|planned| ranks.get(&planned.object.key).copied());
-        let mut judged: Vec<Judged> =
-            statuses.into_iter().map(|(key, status)| Judged { key, status }).collect();
-        let rank =
-            |judged: &Judged| KINDS.iter().position(|kind| judged.key.resource.kind == *kind);
-        judged.sort_by_cached_key(rank);
-        Outcome { planned, judged }
+        planned.sort_by_key(|planned| ranks.get(&planned.key).copied());
+        let mut statuses: Vec<_> = statuses.into_iter().collect();
+        statuses.sort_by_key(|(key, _)| KINDS.iter().position(|kind| key.resource.kind == *kind));
+        Outcome { planned, statuses }
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
-use super::fault::{Step, mend, way};
+use super::fault::{MAX_FAULTS, Step, mend, way};
 use super::node::{At, Node, Shape};
 
 static DEFINITIONS: LazyLock<[CustomResourceDefinition; 5]> =
@@ -76,8 +76,10 @@ struct Check {
 
 impl Check {
     fn say(&mut self, at: At, what: impl AsRef<str>) {
-        let message = format!("{} {}", way(&self.steps), what.as_ref());
-        self.faults.push((at, message.trim_start().to_string()));
+        if self.faults.len() < MAX_FAULTS {
+            let message = format!("{} {}", way(&self.steps), what.as_ref());
+            self.faults.push((at, message.trim_start().to_string()));
+        }
     }
 
     fn inside(&mut self, step: Step, schema: &JSONSchemaProps, node: &Node) {
@@ -157,16 +159,16 @@ impl Check {
         let mut seen = std::collections::HashMap::<String, usize>::new();
         for (index, item) in list.iter().enumerate() {
             let Some(value) = value(item) else { continue };
-            let field = key.map(|key| format!(".{key}")).unwrap_or_default();
             match seen.get(&value) {
                 Some(first) => {
-                    let message = format!(
-                        "[{index}]{field} is \"{}\", as in [{first}]: ",
-                        value.escape_debug()
-                    );
                     let mend = if key.is_some() { "name it otherwise" } else { "remove one" };
-                    let list = way(&self.steps);
-                    self.faults.push((item.at, format!("{list}{message}{mend}")));
+                    let message =
+                        format!("is \"{}\", as in [{first}]: {mend}", value.escape_debug());
+                    let key = key.map(|key| Step::Field(key.clone()));
+                    let steps = self.steps.len();
+                    self.steps.extend([Some(Step::Index(index)), key].into_iter().flatten());
+                    self.say(item.at, message);
+                    self.steps.truncate(steps);
                 }
                 None => drop(seen.insert(value, index)),
             }

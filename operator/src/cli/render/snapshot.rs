@@ -42,16 +42,17 @@ pub fn snapshot(world: &str, concern: &str) -> Result<Snapshot, Vec<Fault>> {
     let ours = |message: String| vec![Fault::new(&source.name, At::default(), message)];
     let manifests = Manifests::read(std::slice::from_ref(&source), Vec::new())?;
     let outcome = play(manifests, &Facts::default()).map_err(ours)?;
-    let carried = carried(&outcome.judged);
+    let judged: Vec<Judged> = outcome.judged().collect();
+    let carried = carried(&judged);
     let belongs = |planned: &Planned| match concern {
         // The network plan speaks for EgressPolicies: of its objects, those that carry one.
-        "egress" => carried.contains(&planned.object.key),
+        "egress" => carried.contains(&planned.key),
         _ => planned.concern == concern,
     };
-    let planned = outcome.planned.into_iter().filter(belongs);
-    let objects: Vec<Object> = planned.map(|planned| planned.object).collect();
+    let planned = outcome.planned.iter().filter(|planned| belongs(planned));
+    let objects: Vec<Object> = planned.map(Planned::object).collect();
     let mut text = String::new();
-    for judged in &outcome.judged {
+    for judged in &judged {
         comment(&mut text, &verdict(judged));
         if speaks(concern, &judged.key.resource.kind) {
             for line in fields(&judged.status).map_err(ours)?.lines() {
@@ -62,7 +63,7 @@ pub fn snapshot(world: &str, concern: &str) -> Result<Snapshot, Vec<Fault>> {
     for object in &objects {
         text.push_str(&show::yaml(&show::manifest(object)).map_err(ours)?);
     }
-    Ok(Snapshot { objects, judged: outcome.judged, text })
+    Ok(Snapshot { objects, judged, text })
 }
 
 /// The NetworkPolicies that EgressPolicies name in their status.

@@ -1,9 +1,10 @@
 //! What stands where there is no cluster: what the files and facts say, and what was planned so far.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use catalyst_crds::dapr::Configuration;
-use catalyst_plan::{Live, Object, Resource, Tenure, names};
+use catalyst_plan::{Key, Live, Object, Resource, Tenure, names};
 use k8s_openapi::api::core::v1::{
     Namespace, ResourceQuota, Secret, Service, ServiceAccount, ServiceSpec,
 };
@@ -51,11 +52,12 @@ pub(super) fn kernel(manifests: Manifests, facts: &Facts) -> Kernel {
     let namespaces = kernel.child_store(&Resource::of::<Namespace>());
     for (name, labels) in given.chain(written) {
         let uid = uid("Namespace", None, &name);
-        let live = Live { uid, labels, ..Live::default() };
+        let live = Live { uid, labels: Arc::new(labels), ..Live::default() };
         namespaces.put(&Place::new(None, &name), Child(live));
     }
     let dns = kernel.cache_one::<Service>(DNS.0, DNS.1);
     dns.store().replace(vec![(Place::new(Some(DNS.0), DNS.1), resolver(&facts.resolvers))]);
+    controllers::canaries(&mut kernel, &facts.release_namespace).store().replace(Vec::new());
     let secrets = kernel.cache_in::<Secret>(names::SECRETS_NAMESPACE);
     secrets.store().replace(placed(manifests.secrets));
     hold(&mut kernel, manifests.regions);
@@ -93,23 +95,26 @@ pub(super) fn stand(kernel: &Kernel, object: &Object) {
     let metadata = &object.manifest["metadata"];
     let mut live = Live {
         uid: uid(&object.key.resource.kind, namespace, name),
-        labels: serde_json::from_value(metadata["labels"].clone()).unwrap_or_default(),
-        owners: serde_json::from_value(metadata["ownerReferences"].clone()).unwrap_or_default(),
+        labels: Arc::new(serde_json::from_value(metadata["labels"].clone()).unwrap_or_default()),
+        owners: Arc::new(
+            serde_json::from_value(metadata["ownerReferences"].clone()).unwrap_or_default(),
+        ),
         ..Live::default()
     };
     if object.tenure == Tenure::Shared
         && let Some(standing) = store.get(&place)
     {
         let added = std::mem::replace(&mut live, standing.0.clone()).labels;
-        live.labels.extend(added);
+        Arc::make_mut(&mut live.labels)
+            .extend(added.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     store.put(&place, Child(live));
 }
 
 /// Takes an object as removed that is planned no longer. What is somebody else's stays.
-pub(super) fn fall(kernel: &Kernel, object: &Object) {
-    if object.tenure == Tenure::Ours {
-        let place = Place::new(object.key.namespace.as_deref(), &object.key.name);
-        kernel.child_store(&object.key.resource).forget(&place, "");
+pub(super) fn fall(kernel: &Kernel, key: &Key, tenure: Tenure) {
+    if tenure == Tenure::Ours {
+        let place = Place::new(key.namespace.as_deref(), &key.name);
+        kernel.child_store(&key.resource).forget(&place, "");
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 
 use super::decode::decode;
-use super::fault::{Fault, Step, mend, way};
+use super::fault::{Fault, MAX_FAULTS, Step, mend, way};
 use super::node::{At, Node};
 use super::{schema, standing};
 
@@ -22,8 +22,15 @@ pub(super) struct Strict {
 }
 
 impl Strict {
+    /// Whether more is wrong than is told.
+    pub(super) fn is_full(&self) -> bool {
+        self.faults.len() >= MAX_FAULTS
+    }
+
     pub(super) fn say(&mut self, file: &str, at: At, message: impl Into<String>) {
-        self.faults.push(Fault::new(file, at, message));
+        if !self.is_full() {
+            self.faults.push(Fault::new(file, at, message));
+        }
     }
 
     /// One of our kinds.
@@ -37,7 +44,9 @@ impl Strict {
         }
         let refused = schema::check(&kind, &node);
         let is_sound = refused.is_empty();
-        self.faults.extend(refused.into_iter().map(|(at, message)| Fault::new(file, at, message)));
+        for (at, message) in refused {
+            self.say(file, at, message);
+        }
         self.object(file, node, schema::is_namespaced(&kind), is_sound)
     }
 

@@ -5,6 +5,7 @@ mod refused;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::*;
 
