@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::USER_AGENT;
+use axum::http::{HeaderValue, StatusCode};
 use axum::routing::get;
 use kube::{Client, Config};
 use tokio::net::TcpListener;
@@ -37,6 +38,9 @@ pub struct Options {
 const CONNECT: Duration = Duration::from_secs(5);
 const READ: Duration = Duration::from_secs(320);
 
+/// Who asks, as the API server's audit log and its metrics name it.
+const AGENT: &str = concat!("catalyst/", env!("CARGO_PKG_VERSION"));
+
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -48,6 +52,7 @@ pub async fn run(options: Options) -> Result<()> {
     config.read_timeout = Some(READ);
     // Ours obeys Retry-After and gives up after seconds; the client's own may hang for minutes.
     config.default_retry = false;
+    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
     let client = Client::try_from(config).context("the kubeconfig can't be used")?;
 
     let metrics = Metrics::default();

@@ -4,9 +4,11 @@
 
 pub mod cidr;
 pub mod egress;
+pub mod enforcement;
 pub mod home;
 pub mod identity;
 pub mod lease;
+mod mutant;
 pub mod names;
 pub mod namespace;
 pub mod network;
@@ -16,6 +18,8 @@ pub mod readiness;
 pub mod region;
 pub mod secret;
 
+pub use mutant::mutant;
 pub use plan::{
-    Datum, Finding, Invalid, Keep, Key, Live, Object, Owner, Plan, Resource, SecretBytes, Tenure,
+    Content, Datum, Finding, Invalid, Keep, Key, Live, Object, Owner, Plan, Resource, SecretBytes,
+    Tenure,
 };

@@ -21,6 +21,7 @@ use kube::ResourceExt;
 use serde_json::{Map, json};
 
 use crate::cidr;
+use crate::mutant;
 use crate::names::{FENCE, namespace_of};
 use crate::plan::{Finding, Invalid, Keep, Key, Live, Owner, Plan};
 
@@ -296,7 +297,7 @@ fn finding(namespace: &str, team: &Team, mode: NetworkMode, policies: &[NetworkP
 /// that stays, it goes too, unless all is to be retained.
 fn leave(project: &Project, world: &World) -> Plan {
     let goes = project.finalizers().iter().any(|finalizer| finalizer == FENCE);
-    let child = world.remaining_children.first();
+    let child = world.remaining_children.first().filter(|_| !mutant("unfence-first"));
     if goes && child.is_none() {
         return Plan::default();
     }

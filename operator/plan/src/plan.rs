@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde::Serialize;
@@ -84,14 +86,38 @@ pub struct Live {
     pub uid: String,
     /// Its resource version, a number since Kubernetes promises so (KEP-5504); 0 where it is none.
     pub resource_version: u64,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// Its owners.
-    pub owners: Vec<OwnerReference>,
+    /// Its labels, held once for all objects that have the same.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// Its owners, held once for all objects that have the same.
+    pub owners: Arc<Vec<OwnerReference>>,
     /// Whether it is being deleted.
     pub deleting: bool,
     /// A hash of each top-level field but `metadata` and `status`.
-    pub content: BTreeMap<String, u64>,
+    pub content: Content,
+}
+
+/// A hash of each of some fields. There is one for every object that is watched, so names are hashes too.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Content(Box<[(u64, u64)]>);
+
+impl Content {
+    /// The hash of a field; `None` if there is no such field.
+    pub fn get(&self, field: &str) -> Option<u64> {
+        let name = Self::name(field);
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, hash)| *hash)
+    }
+
+    fn name(field: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        field.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+impl<S: AsRef<str>> FromIterator<(S, u64)> for Content {
+    fn from_iter<I: IntoIterator<Item = (S, u64)>>(fields: I) -> Self {
+        Self(fields.into_iter().map(|(field, hash)| (Self::name(field.as_ref()), hash)).collect())
+    }
 }
 
 impl Live {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use catalyst_crds::Condition;
 use catalyst_crds::schema::MAX_MESSAGE;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
-use crate::Invalid;
+use crate::{Invalid, mutant};
 
 /// Which conditions a kind needs before it can be Ready, the most telling first: the first one that is
 /// not True gives Ready its reason.
@@ -19,6 +19,15 @@ pub fn needs(kind: &str) -> &'static [&'static str] {
         "AppIdentity" => &["IdentityReady"],
         "EgressPolicy" => &["NetworkReady"],
         "SecretRef" => &["Resolved"],
+        _ => &[],
+    }
+}
+
+/// Which conditions a kind shows that Ready does not ask for, each with its reason while it is True: facts that people
+/// want to know, and that stop nobody. A problem that waits makes one Unknown.
+pub fn notes(kind: &str) -> &'static [(&'static str, &'static str)] {
+    match kind {
+        "Region" => &[("NetworkPolicyEnforced", "Enforced")],
         _ => &[],
     }
 }
@@ -73,6 +82,12 @@ pub fn fold(spoken: &Spoken<'_>) -> Option<Value> {
             None => conditions.extend(standing(spoken.standing, need)),
         }
     }
+    for (note, reason) in notes(spoken.kind) {
+        match spoken.verdicts.get(note) {
+            Some(verdict) => conditions.push(noted(note, reason, verdict)),
+            None => conditions.extend(standing(spoken.standing, note)),
+        }
+    }
     conditions.extend(summary(spoken, &silent));
     for condition in &mut conditions {
         carry(condition, spoken.standing, spoken.now);
@@ -101,6 +116,15 @@ fn judged(type_: &str, verdict: &Verdict) -> Condition {
     condition(type_, status, reason, message, verdict.generation)
 }
 
+fn noted(type_: &str, reason: &str, verdict: &Verdict) -> Condition {
+    let (status, reason, message) = match &verdict.problem {
+        None => ("True", reason, verdict.warnings.join("; ")),
+        Some(problem) if problem.waits => ("Unknown", problem.reason, problem.message.clone()),
+        Some(problem) => ("False", problem.reason, problem.message.clone()),
+    };
+    condition(type_, status, reason, message, verdict.generation)
+}
+
 /// Ready, and Reconciling or Stalled while they are true.
 fn summary(spoken: &Spoken<'_>, silent: &[&str]) -> Vec<Condition> {
     let verdicts = || needs(spoken.kind).iter().filter_map(|need| spoken.verdicts.get(need));
@@ -109,7 +133,7 @@ fn summary(spoken: &Spoken<'_>, silent: &[&str]) -> Vec<Condition> {
         condition(type_, status, reason, message, spoken.generation)
     };
 
-    if let Some(problem) = problems().find(|problem| !problem.waits) {
+    if let Some(problem) = problems().find(|problem| !problem.waits && !mutant("never-stalled")) {
         return vec![
             with("Ready", "False", problem.reason, problem.message.clone()),
             with("Stalled", "True", problem.reason, problem.message.clone()),
@@ -171,6 +195,9 @@ fn carry(condition: &mut Condition, status: &Value, now: Timestamp) {
     condition.last_transition_time = standing(status, &condition.type_)
         .filter(|before| before.status == condition.status)
         .map_or(Time(now), |before| before.last_transition_time);
+    if mutant("restless") {
+        condition.last_transition_time.0 += SignedDuration::from_secs(1);
+    }
 }
 
 /// The condition of a type as it stands.
@@ -290,6 +317,39 @@ mod tests {
         let times = |type_| super::standing(&flipped, type_).unwrap().last_transition_time.0;
         assert_eq!(times("NetworkReady"), at(99));
         assert_eq!(times("NamespaceReady"), at(10));
+    }
+
+    #[test]
+    fn a_note_is_true_false_or_unknown_and_ready_does_not_ask_for_it() {
+        let region = |note: Option<Option<Invalid>>, standing: &Value| {
+            let mut verdicts: BTreeMap<_, _> = [("Accepted", said(1, None))].into();
+            verdicts.extend(note.map(|problem| ("NetworkPolicyEnforced", said(1, problem))));
+            let status = fold(&Spoken {
+                kind: "Region",
+                generation: 1,
+                standing,
+                verdicts: &verdicts,
+                impatient: false,
+                now: at(1),
+            });
+            let status = status.unwrap();
+            assert_eq!(status_of(&status, "Ready"), Some(("True".into(), "Ready".into())));
+            status
+        };
+        let not = || Invalid::new("NotEnforced", "install one");
+        for (problem, shown) in [
+            (None, ("True", "Enforced")),
+            (Some(not()), ("False", "NotEnforced")),
+            (Some(Invalid::waits("CanaryMissing", "none")), ("Unknown", "CanaryMissing")),
+        ] {
+            let status = region(Some(problem), &Value::Null);
+            let shown = Some((shown.0.into(), shown.1.into()));
+            assert_eq!(status_of(&status, "NetworkPolicyEnforced"), shown);
+        }
+        // Until it is spoken of, it stays as it is: a restart changes nothing.
+        assert_eq!(status_of(&region(None, &Value::Null), "NetworkPolicyEnforced"), None);
+        let status = region(Some(Some(not())), &Value::Null);
+        assert_eq!(region(None, &status), status);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What people and Deployments run: one binary, a subcommand each.
 
+mod canary;
 mod crds;
 pub mod render;
 mod show;
@@ -7,9 +8,10 @@ mod show;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::agent::{self, Options};
@@ -29,6 +31,7 @@ enum Command {
     Agent(Agent),
     Render(render::Render),
     Crds(crds::Crds),
+    Canary(canary::Canary),
 }
 
 /// How data is printed.
@@ -62,7 +65,7 @@ struct Agent {
 
 /// Runs what the arguments say. 0: done; 1: it failed, or there is a finding; 2: the arguments are wrong.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => {
             let code = error.exit_code();
@@ -77,7 +80,34 @@ pub fn main() -> ExitCode {
             print(|out| render.run(&mut io::stdin().lock(), out, &mut io::stderr().lock()))
         }
         Command::Crds(crds) => print(|out| crds.run(out).map(|()| true)),
+        Command::Canary(canary) => canary.run(),
     }
+}
+
+/// The arguments. As `kubectl-catalyst`, which kubectl runs for `kubectl catalyst`, help calls it so.
+fn parse() -> Result<Cli, clap::Error> {
+    let mut command = Cli::command();
+    let program = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&program).file_stem().is_some_and(|name| name == "kubectl-catalyst") {
+        command = command.bin_name("kubectl catalyst");
+        for command in command.get_subcommands_mut() {
+            let name = format!("catalyst {}", command.get_name());
+            if let Some(examples) = command.get_after_help().map(ToString::to_string) {
+                let examples = examples.replace(&name, &format!("kubectl {name}"));
+                *command = command.clone().after_help(examples);
+            }
+        }
+    }
+    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// Runs what talks to a cluster.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    // One TLS stack: nothing else may choose another one first.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(work)
 }
 
 /// Runs what writes to stdout and says whether all is well. A reader that stops reading, as `head` does, is no fault.
@@ -95,7 +125,8 @@ fn print(run: impl FnOnce(&mut dyn Write) -> io::Result<bool>) -> ExitCode {
     }
 }
 
-fn run_agent(agent: Agent) -> ExitCode {
+/// Logs to stderr, a JSON object a line.
+fn log() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .json()
@@ -103,8 +134,10 @@ fn run_agent(agent: Agent) -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    // One TLS stack: nothing else may choose another one first.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
+fn run_agent(agent: Agent) -> ExitCode {
+    log();
     let options = Options {
         controllers: agent.controllers.into_iter().collect::<BTreeSet<_>>(),
         namespace: agent.namespace,
@@ -112,12 +145,7 @@ fn run_agent(agent: Agent) -> ExitCode {
         identity: agent.identity,
         listen: agent.listen,
     };
-    let ended = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(agent::run(options)));
-    match ended {
+    match block_on(agent::run(options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "agent ends");

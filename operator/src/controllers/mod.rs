@@ -1,6 +1,7 @@
 //! The controllers: each gathers its world from caches and asks its plan. About 100 lines each.
 
 mod egress;
+mod enforcement;
 mod identity;
 mod namespace;
 mod network;
@@ -18,15 +19,17 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 
+pub(crate) use self::enforcement::canaries;
 pub(crate) use self::network::DNS;
 use crate::kernel::{Cache, Child, Kernel, Place, Primary, Store};
 
 /// Every controller, by its concern. The order is that in which `render` shows what they plan.
-pub const ALL: [&str; 7] =
-    ["region", "project", "namespace", "network", "egress", "identity", "secret"];
+pub const ALL: [&str; 8] =
+    ["region", "enforcement", "project", "namespace", "network", "egress", "identity", "secret"];
 
 /// What runs where nothing else is asked for: `secret` has a process and an account of its own.
-pub const DEFAULT: [&str; 6] = ["region", "project", "namespace", "network", "egress", "identity"];
+pub const DEFAULT: [&str; 7] =
+    ["region", "enforcement", "project", "namespace", "network", "egress", "identity"];
 
 /// What controllers are told at start.
 #[derive(Clone, Debug)]
@@ -45,6 +48,7 @@ pub fn wire(kernel: &mut Kernel, concerns: &BTreeSet<String>, settings: &Setting
     for concern in ALL.iter().filter(|concern| concerns.contains(**concern)) {
         match *concern {
             "region" => region::wire(kernel),
+            "enforcement" => enforcement::wire(kernel, settings),
             "project" => project::wire(kernel),
             "namespace" => namespace::wire(kernel, settings),
             "network" => network::wire(kernel, settings),

@@ -1,9 +1,9 @@
 //! Makes what stands equal to what a plan names: one call where they differ, none where they don't.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use catalyst_plan::{Key, Live, Object, Resource, Tenure, names};
+use catalyst_plan::{Key, Live, Object, Resource, Tenure, mutant, names};
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
 
@@ -40,8 +40,8 @@ pub(super) struct Children {
     settled: Arc<Mutex<Settled>>,
 }
 
-/// For each object the last (hash of the intent, hash of what then stood): a server or a webhook
-/// that writes more than we sent is asked once, not for ever.
+/// For each object that does not stand as it was sent (hash of the intent, hash of what then stood): a server or a
+/// webhook that writes more than we sent is asked once, not for ever.
 type Settled = HashMap<Key, (u64, u64)>;
 
 impl Children {
@@ -172,7 +172,9 @@ async fn enforce(
         return Err(Error::Terminating(object.key.clone()));
     };
     // Server-side apply leaves what others added: `egress: [{}]` in a policy that denies everything, say.
-    if let Some(patch) = additions(&object.manifest, &stands.data) {
+    if let Some(patch) = additions(&object.manifest, &stands.data)
+        && !mutant("leave-additions")
+    {
         let version = stands.metadata.resource_version.clone().unwrap_or_default();
         stands = cluster.patch(&object.key, manager, &version, patch).await?;
     }
@@ -238,17 +240,26 @@ fn matches(children: &Children, object: &Object, stands: &Live) -> bool {
         return false;
     }
     let intent = content(&object.manifest);
-    let same = owners(&object.manifest) == json!(stands.owners)
-        && intent.iter().all(|(field, hash)| stands.content.get(field) == Some(hash));
-    same || children.is_settled(&object.key, hash(&json!(intent)), standing(stands))
+    is_same(object, &intent, stands)
+        || mutant("leave-edits")
+        || children.is_settled(&object.key, hash(&json!(intent)), standing(stands))
 }
 
+fn is_same(object: &Object, intent: &BTreeMap<String, u64>, stands: &Live) -> bool {
+    owners(&object.manifest) == json!(*stands.owners)
+        && intent.iter().all(|(field, hash)| stands.content.get(field) == Some(*hash))
+}
+
+/// Notes what an intent came to, where that is not the very same.
 fn settle(children: &Children, object: &Object, stands: &Live) {
-    children.settle(&object.key, hash(&json!(content(&object.manifest))), standing(stands));
+    let intent = content(&object.manifest);
+    if !is_same(object, &intent, stands) {
+        children.settle(&object.key, hash(&json!(intent)), standing(stands));
+    }
 }
 
 fn standing(stands: &Live) -> u64 {
-    hash(&json!([stands.content, stands.owners]))
+    hash(&json!([stands.content, *stands.owners]))
 }
 
 /// Whether the labels of a manifest are there, whatever other ones are.

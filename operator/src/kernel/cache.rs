@@ -78,7 +78,7 @@ impl Cache<Child> {
         self.0.settled().await;
         let all = self.0.within(namespace).into_iter();
         let foreign = all.filter(|(_, child)| child.0.label(names::OWNER_UID).is_none());
-        foreign.map(|(place, _)| place.name).collect()
+        foreign.map(|(place, _)| place.name.to_string()).collect()
     }
 }
 
@@ -102,7 +102,9 @@ impl Secrets {
 
 /// What is ours in a namespace. Our labels are kept by admission; `managed-by` anyone can write.
 fn owned(store: &Store<Child>, namespace: &str) -> Vec<(String, Live)> {
-    let all =
-        store.within(namespace).into_iter().map(|(place, child)| (place.name, child.0.clone()));
+    let all = store
+        .within(namespace)
+        .into_iter()
+        .map(|(place, child)| (place.name.to_string(), child.0.clone()));
     all.filter(|(_, live)| live.label(names::OWNER_UID).is_some()).collect()
 }

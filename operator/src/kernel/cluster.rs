@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use catalyst_plan::{Key, Resource, names};
+use catalyst_plan::{Key, Resource, mutant, names};
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
 };
@@ -77,7 +77,7 @@ impl Cluster {
         let mut params = PatchParams::apply(manager).validation_strict();
         params.force = mode != Mode::Polite;
         let mut manifest = manifest.clone();
-        if mode == Mode::CreateOnly {
+        if mode == Mode::CreateOnly && !mutant("take-over") {
             // Any version that no object has: 201 where nothing stands, 409 where something does, in one call.
             manifest["metadata"]["resourceVersion"] = json!("1");
         }

@@ -62,7 +62,7 @@ impl Error {
             Self::Timeout(_) => "Timeout",
             Self::Api { source, .. } => match code(source) {
                 403 if says(source, "exceeded quota") => "QuotaExceeded",
-                403 if is_policy(source) => "DeniedByPolicy",
+                403 | 422 if is_policy(source) => "DeniedByPolicy",
                 403 => "Forbidden",
                 404 => "NotFound",
                 409 => "Conflict",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use catalyst_plan::mutant;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -20,7 +21,7 @@ impl Default for Gate {
 impl Gate {
     /// Whether a request may be sent now.
     pub fn is_open(&self) -> bool {
-        self.until.borrow().is_some_and(|until| Instant::now() < until)
+        self.until.borrow().is_some_and(|until| Instant::now() < until || mutant("write-late"))
     }
 
     /// Opens the gate, or keeps it open, until then.

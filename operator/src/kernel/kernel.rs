@@ -5,11 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use catalyst_plan::{Resource, names};
+use catalyst_plan::{Resource, readiness};
 use kube::Client;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::watcher;
 use tokio::task::JoinSet;
 
@@ -70,6 +69,15 @@ impl Kernel {
         self.typed(Some(namespace), watcher::Config::default(), |client| {
             Api::namespaced(client, namespace)
         })
+    }
+
+    /// The cache of what carries a label in one namespace.
+    pub fn cache_labelled<K>(&mut self, namespace: &str, label: &str) -> Cache<K>
+    where
+        K: Primary + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        let only = watcher::Config::default().labels(label);
+        self.typed(Some(namespace), only, |client| Api::namespaced(client, namespace))
     }
 
     /// The cache of one object, for a kind of which we may see no more.
@@ -146,19 +154,22 @@ impl Kernel {
 
     /// Folds the verdicts on a kind in this process and writes its status.
     pub fn folds<K: Primary>(&mut self) {
-        let hub = Hub::new(self.cache::<K>().store());
+        let hub = Hub::new(self.cache::<K>().store(), &self.shared.events);
         let kind = K::kind(&()).to_string();
         self.shared.statuses.add(&kind, Arc::clone(&hub) as Arc<dyn Listens>);
         let Some(cluster) = &self.shared.cluster else { return };
         let counted = Arc::clone(&hub);
         self.view.counting(move |metrics| {
-            for (ready, count) in counted.count() {
+            for (ready, count) in counted.count("Ready") {
                 metrics.counted(&kind, ready, count);
             }
+            for (note, _) in readiness::notes(&kind) {
+                for (status, count) in counted.count(note) {
+                    metrics.noted(&kind, note, status, count);
+                }
+            }
         });
-        let reporter = Reporter { controller: names::CATALYST.into(), instance: None };
-        let recorder = Recorder::new(cluster.client(), reporter);
-        self.tasks.push(Box::pin(hub.run(Arc::clone(cluster), recorder)));
+        self.tasks.push(Box::pin(hub.run(Arc::clone(cluster))));
     }
 
     /// Sees to it that a Secret with one random value under `key` stands, made once and never changed.
@@ -178,15 +189,18 @@ impl Kernel {
         let primaries = Arc::clone(self.cache::<R::Kind>().store());
         let queue = Arc::new(Queue::default());
         let failures = Arc::<Mutex<HashMap<String, u32>>>::default();
-        let (all, line, cleared) =
-            (Arc::clone(&primaries), Arc::clone(&queue), Arc::clone(&failures));
+        let (all, line, cleared, shared) = (
+            Arc::clone(&primaries),
+            Arc::clone(&queue),
+            Arc::clone(&failures),
+            Arc::clone(&self.shared),
+        );
         primaries.listen(move |news| match news {
             News::Changed(change) => {
                 if let (Some(old), None) = (change.old, change.new) {
-                    cleared
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .remove(Held::uid(&**old));
+                    let uid = Held::uid(&**old);
+                    cleared.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+                    shared.looked.forget(uid);
                 }
                 line.add(change.place.clone());
             }
@@ -215,6 +229,10 @@ impl Kernel {
             tasks.spawn(task);
         }
         tasks.spawn(sweep(Arc::clone(&self.shared)));
+        if let Some(cluster) = &self.shared.cluster {
+            let (events, cluster) = (Arc::clone(&self.shared.events), Arc::clone(cluster));
+            tasks.spawn(async move { events.run(cluster).await });
+        }
         if let Some(Err(error)) = tasks.join_next().await {
             tracing::error!(error = %error, "a part of the agent ended");
         }

@@ -39,6 +39,13 @@ struct Readiness {
     ready: &'static str,
 }
 
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Note {
+    kind: String,
+    condition: &'static str,
+    status: &'static str,
+}
+
 /// All figures. Cheap to copy; all copies count together.
 #[derive(Clone)]
 pub struct Metrics {
@@ -46,10 +53,12 @@ pub struct Metrics {
     reconciles: Family<Turn, Counter>,
     seconds: Family<Turn, Histogram>,
     writes: Family<Write, Counter>,
+    events_dropped: Counter,
     restarts: Family<Kind, Counter>,
     undecodable: Family<Kind, Counter>,
     silence: Family<Kind, Gauge<f64, AtomicU64>>,
     objects: Family<Readiness, Gauge>,
+    conditions: Family<Note, Gauge>,
     lease: Gauge,
 }
 
@@ -61,10 +70,12 @@ impl Default for Metrics {
             reconciles: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             writes: Family::default(),
+            events_dropped: Counter::default(),
             restarts: Family::default(),
             undecodable: Family::default(),
             silence: Family::default(),
             objects: Family::default(),
+            conditions: Family::default(),
             lease: Gauge::default(),
         };
         registry.register(
@@ -77,6 +88,11 @@ impl Default for Metrics {
             "writes",
             "Writes to the API server by kind and verb",
             metrics.writes.clone(),
+        );
+        registry.register(
+            "events_dropped",
+            "Events that were not written because too many waited",
+            metrics.events_dropped.clone(),
         );
         registry.register(
             "watch_restarts",
@@ -94,6 +110,11 @@ impl Default for Metrics {
             metrics.silence.clone(),
         );
         registry.register("objects", "Objects by kind and readiness", metrics.objects.clone());
+        registry.register(
+            "conditions",
+            "Objects by a condition beside Ready, and its status",
+            metrics.conditions.clone(),
+        );
         registry.register(
             "lease_held",
             "Whether this process holds the lease: 1 or 0",
@@ -117,6 +138,11 @@ impl Metrics {
         self.writes.get_or_create(&Write { kind: kind.to_string(), verb }).inc();
     }
 
+    /// Counts an event that is not written because too many wait.
+    pub fn dropped_event(&self) {
+        self.events_dropped.inc();
+    }
+
     /// Counts a watch that began anew.
     pub fn restarted(&self, kind: &str) {
         self.restarts.get_or_create(&Kind { kind: kind.into() }).inc();
@@ -136,6 +162,12 @@ impl Metrics {
     pub fn counted(&self, kind: &str, ready: &'static str, count: usize) {
         let readiness = Readiness { kind: kind.into(), ready };
         self.objects.get_or_create(&readiness).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets of how many objects of a kind a condition that Ready does not ask for has a status.
+    pub fn noted(&self, kind: &str, condition: &'static str, status: &'static str, count: usize) {
+        let note = Note { kind: kind.into(), condition, status };
+        self.conditions.get_or_create(&note).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Sets whether the lease is held.

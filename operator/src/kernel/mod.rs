@@ -7,7 +7,9 @@ mod cache;
 mod cluster;
 mod controller;
 mod error;
+mod events;
 mod gate;
+mod intern;
 #[allow(clippy::module_inception, reason = "the kernel's own file in the kernel's room")]
 mod kernel;
 mod lease;

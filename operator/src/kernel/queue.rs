@@ -1,7 +1,6 @@
 //! What a controller has to do: each place at most once at a time, now or later, by at most so many at once.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,9 +18,10 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// When each place is due. The heap may hold older entries of the same place; this is the truth.
+    /// When each place is due.
     due: HashMap<Place, Instant>,
-    heap: BinaryHeap<Reverse<(Instant, Place)>>,
+    /// The same in the order of time.
+    order: BTreeSet<(Instant, Place)>,
     running: HashSet<Place>,
 }
 
@@ -38,12 +38,15 @@ impl Queue {
 
     fn add_at(&self, place: Place, at: Instant) {
         let mut state = self.lock();
-        if state.due.get(&place).is_none_or(|due| at < *due) {
-            state.due.insert(place.clone(), at);
-            state.heap.push(Reverse((at, place)));
-            drop(state);
-            self.changed.notify_one();
+        if state.due.get(&place).is_some_and(|due| *due <= at) {
+            return;
         }
+        if let Some(later) = state.due.insert(place.clone(), at) {
+            state.order.remove(&(later, place.clone()));
+        }
+        state.order.insert((at, place));
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// The next place that is due and that nobody works on. It counts as being worked on until [`Queue::done`].
@@ -68,26 +71,17 @@ impl Queue {
     fn take(&self) -> Result<Place, Option<Instant>> {
         let mut state = self.lock();
         let now = Instant::now();
-        let mut busy = Vec::new();
-        let found = loop {
-            let Some(Reverse((at, place))) = state.heap.peek().cloned() else { break Err(None) };
-            if state.due.get(&place) != Some(&at) {
-                state.heap.pop();
-            } else if at > now {
-                break Err(Some(at));
-            } else if state.running.contains(&place) {
-                state.heap.pop();
-                busy.push((at, place));
-            } else {
-                state.heap.pop();
-                state.due.remove(&place);
-                state.running.insert(place.clone());
-                break Ok(place);
-            }
-        };
-        // What is due but being worked on goes back: `done` wakes the next turn.
-        state.heap.extend(busy.into_iter().map(Reverse));
-        found
+        // What is due but still worked on waits for `done`.
+        let next =
+            state.order.iter().find(|(at, place)| *at > now || !state.running.contains(place));
+        let Some((at, place)) = next.cloned() else { return Err(None) };
+        if at > now {
+            return Err(Some(at));
+        }
+        state.due.remove(&place);
+        state.order.remove(&(at, place.clone()));
+        state.running.insert(place.clone());
+        Ok(place)
     }
 
     /// Says that the work on a place is over.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use catalyst_plan::readiness::Verdict;
-use catalyst_plan::{Invalid, Keep, Key, Plan, Resource, Tenure, names};
+use catalyst_plan::{Invalid, Keep, Key, Plan, Resource, Tenure, mutant, names};
 use kube::Resource as _;
 use serde_json::json;
 use tokio::time::Instant;
@@ -23,7 +23,7 @@ const TURN: Duration = Duration::from_mins(1);
 
 /// The wait after a first failure; it doubles with each one more of the same object, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_mins(5);
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// How soon an object that is well is looked at again, without a call if nothing changed; up to a fifth later.
 const NEXT: Duration = Duration::from_mins(10);
@@ -153,7 +153,9 @@ impl<R: Reconcile> Worker<R> {
             }
         }
         let done = done?;
-        if let Some((_, error)) = done.refused.into_iter().next() {
+        if let Some((_, error)) = done.refused.into_iter().next()
+            && !mutant("ready-though-refused")
+        {
             return Err(error);
         }
         let outcome = if done.came == Applied::Written { "ok" } else { "unchanged" };
@@ -188,6 +190,7 @@ impl<R: Reconcile> Worker<R> {
         let gone = |uid: &str| self.primaries.find(uid).is_none();
         let by = Applicant { concern: R::CONCERN, uid, kind: &kind, is_gone: &gone };
         let secrets = secrets::resource();
+        let mut fetched = secrets::Fetched::default();
         if self.owned.contains(&secrets) {
             let (children, looked) = (&self.shared.children, &self.shared.looked);
             secrets::look(cluster, children, looked, primary.meta()).await?;
@@ -197,14 +200,18 @@ impl<R: Reconcile> Worker<R> {
             plan.objects.iter().filter(|object| !deleting || object.tenure == Tenure::Shared)
         {
             let applied = if object.key.resource == secrets {
-                secrets::apply(cluster, &self.shared.children, object, &by).await
+                secrets::apply(cluster, &self.shared.children, object, &by, &mut fetched).await
             } else {
                 apply::apply(cluster, &self.shared.children, object, &by).await
             };
             match applied {
                 Ok(Applied::Written) => done.came = Applied::Written,
                 Ok(Applied::Unchanged) => {}
-                Err(error) if error.is_fatal_to_plan() => return Err(error),
+                Err(error) if error.is_fatal_to_plan() => {
+                    // What is not found may be what was refused just before.
+                    let refused = done.refused.into_iter().next().filter(|_| error.code() == 404);
+                    return Err(refused.map_or(error, |(_, refused)| refused));
+                }
                 Err(error) => done.refused.push((object.key.clone(), error)),
             }
         }
@@ -243,7 +250,7 @@ impl<R: Reconcile> Worker<R> {
                 ours.filter(|(_, child)| child.0.label(names::CONTROLLER) == Some(R::CONCERN))
             {
                 let key = place.key(resource);
-                if stays.contains(&key) || child.0.deleting {
+                if stays.contains(&key) || child.0.deleting || mutant("never-prune") {
                     continue;
                 }
                 cluster.delete(&key, &child.0.uid).await?;
@@ -263,7 +270,7 @@ impl<R: Reconcile> Worker<R> {
         let mut manifest = json!({
             "apiVersion": resource.api_version(),
             "kind": resource.kind,
-            "metadata": {"name": place.name, "uid": uid},
+            "metadata": {"name": &*place.name, "uid": uid},
         });
         if let Some(namespace) = place.namespace() {
             manifest["metadata"]["namespace"] = json!(namespace);
@@ -298,6 +305,9 @@ impl<R: Reconcile> Worker<R> {
                 ..Verdict::default()
             },
         );
+        if mutant("never-tire") {
+            return FIRST;
+        }
         FIRST.saturating_mul(2_u32.saturating_pow(attempts - 1)).min(LONGEST)
     }
 

@@ -4,24 +4,25 @@
 //! but the version of the Secret that holds them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use catalyst_plan::{Datum, Key, Live, Object, Resource, names};
+use catalyst_plan::{Datum, Key, Live, Object, Resource, mutant, names};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
 use super::apply::{Applicant, Applied, Children, carries, is_ours, lost, place};
 use super::cluster::{Cluster, Mode};
 use super::error::Error;
 use super::store::{Child, Place};
-use super::watch::{hash, live};
+use super::watch::{content, hash, live};
 
 type Values = BTreeMap<String, Zeroizing<String>>;
 
@@ -31,10 +32,25 @@ pub(super) struct Looked(Mutex<Looks>);
 
 #[derive(Default)]
 struct Looks {
-    namespaces: HashSet<String>,
+    /// The first look at each namespace, which all its owners wait for.
+    namespaces: HashMap<String, Arc<OnceCell<()>>>,
     /// Each owner as it was when its Secrets were last looked at, by UID.
     owners: HashMap<String, u64>,
 }
+
+impl Looked {
+    /// Forgets an owner that is gone.
+    pub(super) fn forget(&self, uid: &str) {
+        self.lock().owners.remove(uid);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Looks> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The Secrets that one turn has read or written, so that it asks for none twice. Dropped with the turn.
+pub(super) type Fetched = HashMap<Key, DynamicObject>;
 
 /// The kind.
 pub(super) fn resource() -> Resource {
@@ -51,17 +67,17 @@ pub(super) async fn look(
 ) -> Result<(), Error> {
     let (Some(namespace), Some(uid)) = (&owner.namespace, &owner.uid) else { return Ok(()) };
     let now = hash(&json!([owner.generation, owner.labels, owner.annotations]));
-    let due = {
-        let looks = looked.0.lock().unwrap_or_else(PoisonError::into_inner);
-        !looks.namespaces.contains(namespace)
-            || looks.owners.get(uid).is_some_and(|then| *then != now)
+    let (first, changed) = {
+        let mut looks = looked.lock();
+        let first = Arc::clone(looks.namespaces.entry(namespace.clone()).or_default());
+        (first, looks.owners.get(uid).is_some_and(|then| *then != now))
     };
-    if due {
+    if changed {
         refresh(cluster, children, namespace).await?;
+    } else {
+        first.get_or_try_init(|| refresh(cluster, children, namespace)).await?;
     }
-    let mut looks = looked.0.lock().unwrap_or_else(PoisonError::into_inner);
-    looks.namespaces.insert(namespace.clone());
-    looks.owners.insert(uid.clone(), now);
+    looked.lock().owners.insert(uid.clone(), now);
     Ok(())
 }
 
@@ -74,13 +90,13 @@ pub(super) async fn refresh(
 ) -> Result<(), Error> {
     let store = children.store(&resource());
     let before = store.within(namespace);
-    let mut seen = HashSet::new();
+    let mut listed = HashSet::new();
     for object in cluster.list_ours(&resource(), namespace).await? {
         let at = Place::new(Some(namespace), object.metadata.name.as_deref().unwrap_or_default());
-        store.put(&at, Child(live(&object)));
-        seen.insert(at);
+        store.put(&at, Child(seen(&object)));
+        listed.insert(at);
     }
-    for (place, known) in before.iter().filter(|(place, _)| !seen.contains(place)) {
+    for (place, known) in before.iter().filter(|(place, _)| !listed.contains(place)) {
         store.forget(place, &known.0.uid);
     }
     Ok(())
@@ -95,60 +111,149 @@ pub(super) async fn apply(
     children: &Children,
     object: &Object,
     by: &Applicant<'_>,
+    fetched: &mut Fetched,
 ) -> Result<Applied, Error> {
-    let manager = names::field_manager(by.concern);
     let intent = intent(children, object);
-    if let Some(known) = children.get(&object.key)
-        && carries(&object.manifest, &known.0)
+    let known = children.get(&object.key);
+    if let Some(known) = &known
         && is_labelled(&known.0, by.uid)
-        && children.is_settled(&object.key, intent, known.0.resource_version)
+        && (matches(children, object, by.uid, &known.0)
+            || carries(&object.manifest, &known.0)
+                && children.is_settled(&object.key, intent, known.0.resource_version))
     {
         return Ok(Applied::Unchanged);
     }
-    let found = cluster.get(&object.key).await?;
-    if let Some(found) = &found {
-        let seen = live(found);
-        if seen.deleting {
-            return Err(Error::Terminating(object.key.clone()));
+    // The namespace was looked at before. What is not known there is most likely not there.
+    let mut found = if known.is_some() { cluster.get(&object.key).await? } else { None };
+    let stands = loop {
+        if let Some(found) = &found {
+            if let Some(error) = why_not(object, found, by) {
+                return Err(error);
+            }
+        } else {
+            children.store(&resource()).forget(&place(&object.key), "");
         }
-        // Where a value that stands is kept, labels alone count, since admission keeps them: an ownerReference or a
-        // field manager anyone can write, and what somebody else chose must never become a token.
-        let keeps = object.data.values().any(|datum| matches!(datum, Datum::Generated { .. }));
-        let ours =
-            is_labelled(&seen, by.uid) || !keeps && (is_ours(&seen, by) || lost(found, &seen, by));
-        if !ours {
-            return Err(Error::NameTaken(object.key.clone()));
+        let values = resolve(cluster, object, found.as_ref(), by.uid, fetched).await?;
+        if let Some(stands) = &found
+            && carries(&object.manifest, &live(stands))
+            && same(object, &values, stands)
+        {
+            learn(children, &object.key, stands, intent);
+            return Ok(Applied::Unchanged);
         }
-    } else {
-        children.store(&resource()).forget(&place(&object.key), "");
-    }
-    let values = resolve(cluster, object, found.as_ref(), by.uid).await?;
-    if let Some(found) = &found
-        && carries(&object.manifest, &live(found))
-        && same(object, &values, found)
-    {
-        let seen = children.learn(&object.key, found);
-        children.settle(&object.key, intent, seen.resource_version);
-        return Ok(Applied::Unchanged);
-    }
-    let mode = if found.is_some() { Mode::Force } else { Mode::CreateOnly };
-    let manifest = whole(object, &values);
-    let Some(mut stands) = cluster.apply(&object.key, &manager, &manifest, mode).await? else {
-        // Somebody made one between our two calls.
-        return Err(Error::NameTaken(object.key.clone()));
+        if let Some(stands) = write(cluster, object, &values, found.is_some(), by).await? {
+            break stands;
+        }
+        // Something stands there after all. What was made since the look is somebody else's, unless its labels say so.
+        found = Some(
+            cluster
+                .get(&object.key)
+                .await?
+                .ok_or_else(|| Error::Terminating(object.key.clone()))?,
+        );
     };
-    if !same(object, &values, &stands) {
-        let mut target = stands.data.clone();
-        target["data"] = manifest["data"].clone();
-        let version = stands.metadata.resource_version.clone().unwrap_or_default();
-        stands = cluster
-            .patch(&object.key, &manager, &version, json_patch::diff(&stands.data, &target))
-            .await?;
-    }
     tracing::info!(controller = by.concern, object = %object.key, "{}", if found.is_some() { "mended" } else { "made" });
-    let seen = children.learn(&object.key, &stands);
-    children.settle(&object.key, intent, seen.resource_version);
+    learn(children, &object.key, &stands, intent);
+    fetched.insert(object.key.clone(), stands);
     Ok(Applied::Written)
+}
+
+/// Why what stands may not be written to, if so: it is not ours, or it is going.
+fn why_not(object: &Object, found: &DynamicObject, by: &Applicant<'_>) -> Option<Error> {
+    let seen = live(found);
+    if seen.deleting {
+        return Some(Error::Terminating(object.key.clone()));
+    }
+    // Where a value that stands is kept, labels alone count, since admission keeps them: an ownerReference or a
+    // field manager anyone can write, and what somebody else chose must never become a token.
+    let keeps = object.data.values().any(|datum| matches!(datum, Datum::Generated { .. }));
+    let ours =
+        is_labelled(&seen, by.uid) || !keeps && (is_ours(&seen, by) || lost(found, &seen, by));
+    (!ours).then(|| Error::NameTaken(object.key.clone()))
+}
+
+/// Writes the Secret, and takes out what others added. `None`: one was to be made, and something stands there.
+async fn write(
+    cluster: &Cluster,
+    object: &Object,
+    values: &Values,
+    stands: bool,
+    by: &Applicant<'_>,
+) -> Result<Option<DynamicObject>, Error> {
+    let manager = names::field_manager(by.concern);
+    let mode = if stands { Mode::Force } else { Mode::CreateOnly };
+    let manifest = whole(object, values);
+    if mutant("log-values") {
+        tracing::info!(%manifest, "sent");
+    }
+    let Some(stands) = cluster.apply(&object.key, &manager, &manifest, mode).await? else {
+        return Ok(None);
+    };
+    if same(object, values, &stands) {
+        return Ok(Some(stands));
+    }
+    let mut target = stands.data.clone();
+    target["data"] = manifest["data"].clone();
+    let version = stands.metadata.resource_version.clone().unwrap_or_default();
+    let patch = json_patch::diff(&stands.data, &target);
+    cluster.patch(&object.key, &manager, &version, patch).await.map(Some)
+}
+
+fn learn(children: &Children, key: &Key, object: &DynamicObject, intent: u64) {
+    let seen = seen(object);
+    children.settle(key, intent, seen.resource_version);
+    children.store(&resource()).put(&place(key), Child(seen));
+}
+
+/// What is kept of a Secret: as of every child, with a keyed hash for each value.
+fn seen(object: &DynamicObject) -> Live {
+    let mut fields = content(&object.data);
+    let values = object.data["data"].as_object().into_iter().flatten();
+    fields.insert("data".into(), names_of(values.clone().map(|(name, _)| name)));
+    fields.extend(values.map(|(name, value)| {
+        (format!("{VALUE}{name}"), keyed(value.as_str().unwrap_or_default().as_bytes()))
+    }));
+    Live { content: fields.into_iter().collect(), ..live(object) }
+}
+
+/// A hash of which values there are.
+fn names_of<'a>(names: impl Iterator<Item = &'a String>) -> u64 {
+    hash(&names.cloned().collect())
+}
+
+/// What precedes the name of a value in what is kept of a Secret.
+const VALUE: &str = "data.";
+
+/// Whether what is known of a Secret is what is planned, as far as hashes can tell.
+fn matches(children: &Children, object: &Object, uid: &str, known: &Live) -> bool {
+    let holds = |name: &String, datum: &Datum| {
+        let Some(stands) = known.content.get(&format!("{VALUE}{name}")) else { return false };
+        let is = |value: &[u8]| stands == keyed(STANDARD.encode(value).as_bytes());
+        match datum {
+            Datum::Text(text) => is(text.as_bytes()),
+            Datum::Given(value) => is(&value.0),
+            // An empty token would let everybody in.
+            Datum::Generated { .. } => stands != keyed(b""),
+            Datum::CopyOf { secret, key } => {
+                let source = children.get(&beside(object, secret));
+                source.is_some_and(|source| {
+                    is_labelled(&source.0, uid)
+                        && source.0.content.get(&format!("{VALUE}{key}")) == Some(stands)
+                })
+            }
+        }
+    };
+    let owners = &object.manifest["metadata"]["ownerReferences"];
+    let fixed = ["type", "immutable"].iter().all(|field| {
+        let wanted = &object.manifest[field];
+        wanted.is_null() || known.content.get(field) == Some(hash(wanted))
+    });
+    !known.deleting
+        && carries(&object.manifest, known)
+        && (owners.is_null() || *owners == json!(*known.owners))
+        && fixed
+        && known.content.get("data") == Some(names_of(object.data.keys()))
+        && object.data.iter().all(|(name, datum)| holds(name, datum))
 }
 
 /// How long a failed attempt to draw a key waits.
@@ -235,24 +340,31 @@ async fn resolve(
     object: &Object,
     found: Option<&DynamicObject>,
     uid: &str,
+    fetched: &mut Fetched,
 ) -> Result<Values, Error> {
     let mut values = Values::new();
     for (name, datum) in &object.data {
         let value = match datum {
             Datum::Text(text) => Zeroizing::new(STANDARD.encode(text)),
             Datum::Given(value) => Zeroizing::new(STANDARD.encode(&*value.0)),
-            Datum::Generated { prefix, bytes } => match found.and_then(|found| stands(found, name))
-            {
-                Some(value) => value,
-                None => draw(prefix, *bytes).ok_or(Error::Entropy)?,
-            },
+            Datum::Generated { prefix, bytes } => {
+                let kept = found.and_then(|found| stands(found, name));
+                match kept.filter(|value| !value.is_empty()) {
+                    Some(value) => value,
+                    None => draw(prefix, *bytes).ok_or(Error::Entropy)?,
+                }
+            }
             Datum::CopyOf { secret, key } => {
                 let source = beside(object, secret);
-                let from = cluster.get(&source).await?.ok_or(Error::Absent(source.clone()))?;
-                if !is_labelled(&live(&from), uid) {
+                if !fetched.contains_key(&source) {
+                    let from = cluster.get(&source).await?.ok_or(Error::Absent(source.clone()))?;
+                    fetched.insert(source.clone(), from);
+                }
+                let from = &fetched[&source];
+                if !is_labelled(&live(from), uid) {
                     return Err(Error::NameTaken(source));
                 }
-                stands(&from, key).ok_or(Error::Absent(source))?
+                stands(from, key).ok_or(Error::Absent(source))?
             }
         };
         values.insert(name.clone(), value);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::apply::Children;
 use super::cluster::Cluster;
+use super::events::Events;
 use super::secrets::Looked;
 use super::status::Statuses;
 
@@ -16,6 +17,8 @@ pub(super) struct Shared {
     pub children: Children,
     /// Where Secrets were looked for.
     pub looked: Looked,
+    /// What people are told.
+    pub events: Arc<Events>,
     /// Who folds verdicts.
     pub statuses: Statuses,
 }

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 #[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Place {
     /// The namespace, or empty.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// The name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl Place {
@@ -27,13 +27,13 @@ impl Place {
         Key {
             resource: resource.clone(),
             namespace: self.namespace().map(Into::into),
-            name: self.name.clone(),
+            name: self.name.to_string(),
         }
     }
 
     /// The namespace; `None` for cluster-scoped kinds.
     pub fn namespace(&self) -> Option<&str> {
-        (!self.namespace.is_empty()).then_some(self.namespace.as_str())
+        (!self.namespace.is_empty()).then_some(&*self.namespace)
     }
 }
 
@@ -94,7 +94,7 @@ pub enum State {
 }
 
 struct Objects<T> {
-    namespaces: BTreeMap<String, BTreeMap<String, Arc<T>>>,
+    namespaces: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Arc<T>>>,
     uids: HashMap<String, Place>,
     /// Where the children of an owner lie.
     owners: HashMap<String, BTreeSet<Place>>,
@@ -247,8 +247,8 @@ impl<T> Store<T> {
     /// The names of what lies in a namespace and can't be read.
     pub fn unreadable(&self, namespace: &str) -> Vec<String> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
-        let there = objects.unreadable.iter().filter(|place| place.namespace == namespace);
-        there.map(|place| place.name.clone()).collect()
+        let there = objects.unreadable.iter().filter(|place| *place.namespace == *namespace);
+        there.map(|place| place.name.to_string()).collect()
     }
 
     /// The place of a UID.
@@ -274,6 +274,12 @@ impl<T> Store<T> {
     pub fn objects(&self) -> Vec<Arc<T>> {
         let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
         objects.namespaces.values().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// The namespaces that hold something, in order.
+    pub fn namespaces(&self) -> Vec<String> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.namespaces.keys().map(ToString::to_string).collect()
     }
 
     /// What lies in a namespace, in the order of names.
@@ -351,14 +357,17 @@ impl<T> Objects<T> {
 impl<T: Held> Objects<T> {
     fn insert(&mut self, place: &Place, object: Arc<T>) -> Option<Arc<T>> {
         let old = self.remove(place);
+        // One text for the namespace, however many objects lie in it.
+        let namespace = match self.namespaces.get_key_value(&place.namespace) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::clone(&place.namespace),
+        };
+        let place = Place { namespace, name: Arc::clone(&place.name) };
         self.uids.insert(object.uid().into(), place.clone());
         if let Some(owner) = object.owner() {
             self.owners.entry(owner.into()).or_default().insert(place.clone());
         }
-        self.namespaces
-            .entry(place.namespace.clone())
-            .or_default()
-            .insert(place.name.clone(), object);
+        self.namespaces.entry(place.namespace).or_default().insert(place.name, object);
         old
     }
 

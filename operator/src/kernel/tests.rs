@@ -26,6 +26,8 @@ use super::shared::Shared;
 use super::store::{Child, Place, Store};
 use super::watch::live;
 
+mod repair;
+
 const UID: &str = "11111111-1111-1111-1111-111111111111";
 
 /// One request as it was sent.
@@ -337,7 +339,7 @@ async fn one_refused_object_holds_up_neither_the_rest_nor_what_has_to_go() {
 }
 
 #[tokio::test]
-async fn failures_of_one_object_are_tried_again_ever_later_and_at_most_five_minutes_later() {
+async fn failures_of_one_object_are_tried_again_ever_later_and_at_most_a_minute_later() {
     let script = Script::answering(std::iter::repeat_n(refused(422, "invalid"), 12));
     let worker = worker(&script, Ok(plan(&["first"])), &[]);
     let mut waits = Vec::new();
@@ -345,7 +347,7 @@ async fn failures_of_one_object_are_tried_again_ever_later_and_at_most_five_minu
         waits.push(worker.turn(&Place::new(None, "shop")).await.expect("a next time").as_secs());
     }
     assert_eq!(waits[..4], [1, 2, 4, 8]);
-    assert_eq!(waits[11], 300);
+    assert_eq!(waits[11], 60);
 }
 
 #[tokio::test]
@@ -401,11 +403,73 @@ async fn a_token_that_somebody_else_chose_is_never_used() {
         "name": "orders-dapr-token-2", "namespace": "prj-shop", "uid": "x", "resourceVersion": "3",
         "ownerReferences": [{"apiVersion": "v1", "kind": "AppIdentity", "name": "orders", "uid": UID}],
         "managedFields": [{"manager": "identity.cra.diagrid.io", "operation": "Apply"}]}});
-    let script = Script::answering([(200, planted)]);
+    let script = Script::answering([refused(409, "stands"), (200, planted)]);
     let by = Applicant { concern: "identity", uid: UID, kind: "AppIdentity", is_gone: &|_| false };
-    let made = super::secrets::apply(&script.cluster(), &Children::default(), &token, &by).await;
+    let children = Children::default();
+    let mut fetched = super::secrets::Fetched::default();
+    let made = super::secrets::apply(&script.cluster(), &children, &token, &by, &mut fetched).await;
     assert!(matches!(made, Err(Error::NameTaken(_))), "{made:?}");
+    assert_eq!(script.methods(), ["PATCH", "GET"]);
+}
+
+#[tokio::test]
+async fn secrets_that_a_list_shows_as_planned_cost_no_call_and_an_empty_token_is_drawn_anew() {
+    use catalyst_plan::Datum;
+    use k8s_openapi::api::core::v1::Secret;
+
+    let owner =
+        Owner { concern: "identity", project: "shop".into(), uid: UID.into(), reference: None };
+    let secret = |name: &str, key: &str, datum| {
+        let metadata = ObjectMeta {
+            name: Some(name.into()),
+            namespace: Some("prj-shop".into()),
+            ..ObjectMeta::default()
+        };
+        let mut object = owner.owns(&Secret { metadata, ..Secret::default() });
+        object.data.insert(key.into(), datum);
+        object
+    };
+    let token = secret("token", "token", Datum::Generated { prefix: "cat1_".into(), bytes: 32 });
+    let copy = Datum::CopyOf { secret: "token".into(), key: "token".into() };
+    let connection = secret("connection", "DAPR_API_TOKEN", copy);
+    let standing = |object: &Object, key: &str, value: &str| {
+        let mut stands = object.manifest.clone();
+        stands["metadata"]["uid"] = json!(object.key.name);
+        stands["metadata"]["resourceVersion"] = json!("3");
+        stands["data"] = json!({ key: value });
+        stands
+    };
+    let list = |value: &str| {
+        let items =
+            [standing(&token, "token", value), standing(&connection, "DAPR_API_TOKEN", value)];
+        (200, json!({"kind": "SecretList", "apiVersion": "v1", "metadata": {}, "items": items}))
+    };
+    let by = Applicant { concern: "identity", uid: UID, kind: "AppIdentity", is_gone: &|_| false };
+    let children = Children::default();
+    let mut fetched = super::secrets::Fetched::default();
+
+    let script = Script::answering([list("Y2F0MV94")]);
+    let cluster = script.cluster();
+    super::secrets::refresh(&cluster, &children, "prj-shop").await.expect("a list");
+    for object in [&token, &connection] {
+        let came = super::secrets::apply(&cluster, &children, object, &by, &mut fetched).await;
+        assert!(matches!(came, Ok(Applied::Unchanged)), "{came:?}");
+    }
     assert_eq!(script.methods(), ["GET"]);
+
+    let children = Children::default();
+    let drawn = standing(&token, "token", "Y2F0MV95");
+    let script = Script::answering([
+        list(""),
+        (200, standing(&token, "token", "")),
+        (200, drawn.clone()),
+        (200, drawn),
+    ]);
+    let cluster = script.cluster();
+    super::secrets::refresh(&cluster, &children, "prj-shop").await.expect("a list");
+    let came = super::secrets::apply(&cluster, &children, &token, &by, &mut fetched).await;
+    assert!(matches!(came, Ok(Applied::Written)), "{came:?}");
+    assert_eq!(script.methods()[..3], ["GET", "GET", "PATCH"]);
 }
 
 #[test]
@@ -428,7 +492,8 @@ async fn what_only_says_that_it_is_managed_is_nobodys_child_and_holds_nothing_up
     let children = Children::default();
     let store = children.store(&Resource::of::<NetworkPolicy>());
     let mut planted = live(&serde_json::from_value(stands(&planned("planted"), "1")).expect("one"));
-    planted.labels = [(names::MANAGED_BY.to_string(), names::CATALYST.to_string())].into();
+    planted.labels =
+        std::sync::Arc::new([(names::MANAGED_BY.to_string(), names::CATALYST.to_string())].into());
     store.put(&Place::new(Some("prj-shop"), "planted"), Child(planted));
     knows(&children, &planned("ours"), &stands(&planned("ours"), "2"));
     store.settle();

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use catalyst_plan::Live;
+use catalyst_plan::{Live, mutant};
 use futures::StreamExt;
 use kube::api::{Api, DynamicObject};
 use kube::core::DeserializeGuard;
@@ -18,13 +18,14 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::error::code;
+use super::intern;
 use super::metrics::Metrics;
 use super::store::{Child, Held, Place, Store, number};
 
 /// Waits between attempts of one watch: doubling from this, up to [`CAP`]. Every watch has its own,
 /// since one backoff for several recovers as slowly as all of them together.
 const FIRST: Duration = Duration::from_millis(250);
-const CAP: Duration = Duration::from_secs(5);
+const CAP: Duration = Duration::from_secs(2);
 
 /// When a watch last heard anything.
 #[derive(Clone)]
@@ -132,6 +133,7 @@ async fn drive<O, T: Held>(
                 pulse.beat();
                 store.missing();
             }
+            Err(_) if mutant("end-with-a-watch") => return,
             Err(error) => {
                 metrics.restarted(kind);
                 tracing::warn!(kind, error = %error, "watch failed, it begins anew");
@@ -146,10 +148,10 @@ pub(super) fn live(object: &DynamicObject) -> Live {
     Live {
         uid: metadata.uid.clone().unwrap_or_default(),
         resource_version: number(metadata.resource_version.as_deref()),
-        labels: metadata.labels.clone().unwrap_or_default(),
-        owners: metadata.owner_references.clone().unwrap_or_default(),
+        labels: intern::labels(metadata.labels.clone().unwrap_or_default()),
+        owners: intern::owners(metadata.owner_references.clone().unwrap_or_default()),
         deleting: metadata.deletion_timestamp.is_some(),
-        content: content(&object.data),
+        content: content(&object.data).into_iter().collect(),
     }
 }
 

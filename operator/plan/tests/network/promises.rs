@@ -235,7 +235,7 @@ fn a_new_namespace_is_closed_first_and_a_fenced_one_last() {
     assert_eq!(Fence::of(&json!({}), &world).names()[0], "default-deny");
     world.standing = vec![standing("default-deny")];
     assert_eq!(Fence::of(&json!({}), &world).names().last(), Some(&"default-deny"));
-    world.standing[0].1.labels.clear();
+    world.standing[0].1.labels = std::sync::Arc::default();
     assert_eq!(Fence::of(&json!({}), &world).names()[0], "default-deny", "somebody else's");
 }
 
