@@ -17,7 +17,7 @@ use crate::load::{Load, REGION};
 pub(crate) struct Client {
     pub(crate) runtime: Runtime,
     pub(crate) inner: kube::Client,
-    connections: usize,
+    pub(crate) connections: usize,
 }
 
 impl Client {
@@ -45,13 +45,27 @@ impl Client {
         self.runtime.block_on(done).expect("every manifest is accepted");
     }
 
-    /// Objects of one of our kinds.
-    pub(crate) fn list(&self, kind: &str) -> Vec<Value> {
-        let resource =
-            ApiResource::from_gvk(&GroupVersionKind::gvk("cra.diagrid.io", "v1beta1", kind));
-        let api: Api<DynamicObject> = Api::all_with(self.inner.clone(), &resource);
-        let list = self.runtime.block_on(api.list(&ListParams::default())).expect("a list");
-        list.items.iter().map(|object| json!(object)).collect()
+    /// Applies one manifest and waits for the answer.
+    pub(crate) async fn apply_one(&self, manifest: &Value) {
+        let params = PatchParams::apply("floor").force();
+        self.apply(manifest, &params, false).await.expect("it is accepted");
+    }
+
+    /// Lists kinds, all at once, and of each namespace its Secrets, as many at once as there are connections.
+    pub(crate) fn list_all(&self, kinds: &[(&str, &str)], namespaces: &[String]) {
+        let lists = kinds.iter().map(|(version, kind)| (*version, *kind, None)).collect::<Vec<_>>();
+        let secrets = namespaces.iter().map(|namespace| ("v1", "Secret", Some(namespace.as_str())));
+        let read = async |(version, kind, namespace): (&str, &str, Option<&str>)| {
+            let api = api(&self.inner, version, kind, namespace);
+            api.list(&ListParams::default()).await.map(drop)
+        };
+        let (whole, each) = (lists.len(), self.connections);
+        let done = async {
+            stream::iter(lists).map(Ok).try_for_each_concurrent(whole, read).await?;
+            stream::iter(secrets).map(Ok).try_for_each_concurrent(each, read).await
+        };
+        let done: kube::Result<()> = self.runtime.block_on(done);
+        done.expect("lists");
     }
 
     /// Seconds for the files, their children and one status each.
@@ -81,14 +95,8 @@ impl Client {
         status: bool,
     ) -> kube::Result<()> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let version = text(&manifest["apiVersion"]);
-        let (group, version) = version.split_once('/').unwrap_or(("", &version));
-        let resource =
-            ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &text(&manifest["kind"])));
-        let api: Api<DynamicObject> = match manifest["metadata"]["namespace"].as_str() {
-            Some(namespace) => Api::namespaced_with(self.inner.clone(), namespace, &resource),
-            None => Api::all_with(self.inner.clone(), &resource),
-        };
+        let (version, kind) = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
+        let api = api(&self.inner, &version, &kind, manifest["metadata"]["namespace"].as_str());
         let name = text(&manifest["metadata"]["name"]);
         loop {
             let patch = Patch::Apply(manifest);
@@ -104,6 +112,21 @@ impl Client {
                 other => return other.map(drop),
             }
         }
+    }
+}
+
+/// A handle on a kind.
+pub(crate) fn api(
+    client: &kube::Client,
+    version: &str,
+    kind: &str,
+    namespace: Option<&str>,
+) -> Api<DynamicObject> {
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
     }
 }
 

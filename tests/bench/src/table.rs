@@ -56,3 +56,14 @@ fn line(key: &str, figure: &Value) -> String {
         with_unit(number("floor"))
     )
 }
+
+/// The value that so many percent do not exceed.
+pub(crate) fn percentile(values: &mut [f64], percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() * percent / 100).min(values.len() - 1)]
+}
+
+/// The value in the middle.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    percentile(values, 50)
+}
