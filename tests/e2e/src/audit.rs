@@ -1,10 +1,12 @@
 //! What the API server was asked, by whom, and what it answered: the audit log, from a moment on.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde_json::Value;
 
 /// A moment in the audit log.
@@ -36,6 +38,21 @@ impl Request {
         let (resource, sub) =
             (self.text(&["objectRef", "resource"]), self.text(&["objectRef", "subresource"]));
         if sub.is_empty() { resource.into() } else { format!("{resource}/{sub}") }
+    }
+
+    /// The API group, empty for the core one.
+    pub fn group(&self) -> &str {
+        self.text(&["objectRef", "apiGroup"])
+    }
+
+    /// Which program asked, as it names itself.
+    pub fn agent(&self) -> &str {
+        self.text(&["userAgent"])
+    }
+
+    /// Whether roles allowed it, whatever came of it then.
+    pub fn is_allowed(&self) -> bool {
+        self.text(&["annotations", "authorization.k8s.io/decision"]) == "allow"
     }
 
     /// The object's namespace, empty if it has none.
@@ -73,6 +90,12 @@ impl Request {
         self.resource() == "leases"
     }
 
+    /// One of an event as the log holds it.
+    #[cfg(test)]
+    pub(crate) fn of(event: Value) -> Self {
+        Self(event)
+    }
+
     fn text(&self, path: &[&str]) -> &str {
         let value = path.iter().fold(&self.0, |value, field| &value[*field]);
         value.as_str().unwrap_or_default()
@@ -104,8 +127,40 @@ pub(crate) fn now(log: &Path) -> Mark {
     Mark(log.metadata().map(|data| data.len()).unwrap_or_default())
 }
 
+/// Every request of a whole log that was answered, or, as a watch that was still open at the end, began to be.
+///
+/// # Panics
+///
+/// When it can't be read.
+pub fn requests(log: &Path) -> impl Iterator<Item = Request> {
+    let file = BufReader::new(File::open(log).expect("the audit log"));
+    let lines = file.lines().map(|line| line.expect("a line"));
+    lines.filter_map(|line| serde_json::from_str(&line).ok()).map(Request)
+}
+
 /// The requests that were answered since, in that order.
 pub(crate) fn since(log: &Path, mark: Mark) -> Vec<Request> {
+    let events = events(log, mark).into_iter();
+    events.filter(|event| event["stage"] == "ResponseComplete").map(Request).collect()
+}
+
+/// The most requests of these users that came within any one second since; a watch that is open counts too.
+pub(crate) fn peak(log: &Path, mark: Mark, users: &[&str]) -> usize {
+    let mut came = BTreeMap::new();
+    for event in events(log, mark) {
+        if users.iter().any(|user| event["user"]["username"] == *user) {
+            let at = serde_json::from_value::<MicroTime>(event["requestReceivedTimestamp"].clone());
+            came.insert(event["auditID"].to_string(), at.expect("a time").0.as_microsecond());
+        }
+    }
+    let mut times: Vec<i64> = came.into_values().collect();
+    times.sort_unstable();
+    let within =
+        |(first, at): (usize, &i64)| times.partition_point(|other| *other < at + 1_000_000) - first;
+    times.iter().enumerate().map(within).max().unwrap_or_default()
+}
+
+fn events(log: &Path, mark: Mark) -> Vec<Value> {
     let mut text = String::new();
     File::open(log)
         .and_then(|mut file| {
@@ -113,6 +168,5 @@ pub(crate) fn since(log: &Path, mark: Mark) -> Vec<Request> {
             file.read_to_string(&mut text)
         })
         .expect("the audit log");
-    let events = text.lines().filter_map(|line| serde_json::from_str(line).ok());
-    events.filter(|event: &Value| event["stage"] == "ResponseComplete").map(Request).collect()
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }

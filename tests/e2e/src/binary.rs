@@ -1,4 +1,4 @@
-//! Where the program under test lies, and that it is what the sources say.
+//! Where the program under test and its image lie, and that they are what the sources say.
 
 use std::fs;
 use std::io::Write;
@@ -7,16 +7,31 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
+use crate::installation::repository;
+
 /// Another program to test than the one that cargo built, such as a release.
 const OVERRIDE: &str = "CATALYST_BINARY";
+
+/// Another archive of the image than the one that `make image` made.
+const OVERRIDE_IMAGE: &str = "CATALYST_IMAGE";
 
 /// The `catalyst` beside this test, in cargo's folder of the same profile.
 ///
 /// Cargo tells the path of a program only to tests of its own package. It builds the program for no others, so one that
 /// is missing or out of date is an error: a test of yesterday's program proves nothing.
-pub(crate) fn catalyst() -> &'static Path {
+pub fn catalyst() -> &'static Path {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(find);
     &PROGRAM
+}
+
+/// The archive of the image, which `make image` makes of the same sources as [`catalyst`].
+pub fn image() -> PathBuf {
+    if let Some(path) = std::env::var_os(OVERRIDE_IMAGE) {
+        return path.into();
+    }
+    let archive = repository("target/image/catalyst.tar");
+    must_be_current(&archive, &profile().join("catalyst.d"), "make image");
+    archive
 }
 
 /// What `catalyst render -f - -o json` prints for a file: manifests, and verdicts.
@@ -41,20 +56,30 @@ fn find() -> PathBuf {
     if let Some(path) = std::env::var_os(OVERRIDE) {
         return path.into();
     }
+    let program = profile().join("catalyst");
+    must_be_current(&program, &program.with_extension("d"), "cargo build -p catalyst");
+    program
+}
+
+/// Cargo's folder of the profile that this test was built with.
+fn profile() -> PathBuf {
     let test = std::env::current_exe().expect("the path of this test");
-    let profile = test.ancestors().nth(2).expect("cargo's folder");
-    let program = profile.join("catalyst");
-    let built = modified(&program);
-    // Written by cargo beside the program: `<program>: <source> <source> ...`.
-    let record = fs::read_to_string(profile.join("catalyst.d")).unwrap_or_default();
+    test.ancestors().nth(2).expect("cargo's folder").to_owned()
+}
+
+/// Panics with what to run, if something is missing or older than its sources. Cargo writes these beside the program:
+/// `<program>: <source> <source> ...`.
+fn must_be_current(made: &Path, record: &Path, by: &str) {
+    let record = fs::read_to_string(record).unwrap_or_default();
     let sources = record.split_once(": ").map_or("", |(_, sources)| sources);
-    let newer = sources.split_whitespace().find(|source| modified(Path::new(source)) > built);
-    let problem = match (built, newer) {
+    let at = modified(made);
+    let newer = sources.split_whitespace().find(|source| modified(Path::new(source)) > at);
+    let problem = match (at, newer) {
         (None, _) => "is missing".to_owned(),
         (_, Some(source)) => format!("is older than {source}"),
-        _ => return program,
+        _ => return,
     };
-    panic!("{} {problem}; run cargo build -p catalyst first", program.display());
+    panic!("{} {problem}; run {by} first", made.display());
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

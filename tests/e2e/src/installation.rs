@@ -5,10 +5,11 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use catalyst_testbed::{ControlPlane, Options, Output, dapr_crds};
+use catalyst_testbed::{ControlPlane, Controllers, Node, Options, Output, dapr_crds};
 use serde_json::Value;
 
 use crate::audit::{self, Mark, Request};
+use crate::beneath::Beneath;
 use crate::cluster::Cluster;
 use crate::process::Operator;
 use crate::status::{is_ready, says};
@@ -33,7 +34,7 @@ pub struct Installation {
     /// `catalyst agent --controllers=secret`.
     pub secrets: Operator,
     /// The cluster beneath.
-    pub control_plane: ControlPlane,
+    pub control_plane: Beneath,
     cluster: Cluster,
 }
 
@@ -65,20 +66,70 @@ impl Installation {
         Self::prepare_with(vec![repository("crds")])
     }
 
-    fn prepare_with(mut crds: Vec<PathBuf>) -> Self {
-        crds.extend(dapr_crds().expect("Dapr's definitions"));
-        let options = Options {
-            crds,
-            audit_bodies_of: vec![AGENT.into(), SECRETS.into()],
-            ..Options::default()
-        };
-        let control_plane = ControlPlane::start(&options).expect("a control plane");
+    /// As [`Installation::start`], on a node whose pods run.
+    pub fn with_pods() -> Self {
+        Self::try_with_pods().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`Installation::with_pods`], where there can be a node.
+    ///
+    /// # Errors
+    ///
+    /// When this is not root, Debian's packages are missing, or a part of the cluster does not run.
+    pub fn try_with_pods() -> Result<Self, catalyst_testbed::Error> {
+        let mut installation = Self::on_a_node(vec![repository("crds")])?.furnished();
+        installation.mend();
+        Ok(installation)
+    }
+
+    /// As [`Installation::empty`], on a node, where what helm installs runs.
+    pub fn empty_with_pods() -> Self {
+        Self::on_a_node(vec![]).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn on_a_node(crds: Vec<PathBuf>) -> Result<Self, catalyst_testbed::Error> {
+        let mut options = fresh(crds);
+        options.crds.extend(dapr_crds()?);
+        Ok(Self::upon(Beneath::Node(Box::new(Node::start(&options)?))))
+    }
+
+    /// As [`Installation::prepare`], to be measured: Kubernetes does no more than it must, and logs no bodies.
+    pub fn for_figures() -> Self {
+        let crds = vec![repository("crds")];
+        Self::on(Options { crds, controllers: Controllers::Few, ..Options::default() })
+    }
+
+    fn prepare_with(crds: Vec<PathBuf>) -> Self {
+        Self::on(fresh(crds))
+    }
+
+    /// A cluster with Dapr's definitions and nothing of ours, for helm to install into. The processes are told apart
+    /// and not running.
+    pub fn empty() -> Self {
+        Self::bare(Options::default())
+    }
+
+    fn on(options: Options) -> Self {
+        Self::bare(options).furnished()
+    }
+
+    /// With what the operator needs: accounts, roles, admission policies.
+    fn furnished(self) -> Self {
         let policies = ["accounts.yaml", "roles.yaml", "admission"];
         let files = policies.map(|file| repository(&format!("policies/{file}")));
         let mut apply = vec![PathBuf::from("apply")];
         apply.extend(files.into_iter().flat_map(|file| ["-f".into(), file]));
-        succeeds(control_plane.kubectl(&apply));
+        succeeds(self.control_plane.kubectl(&apply));
+        self
+    }
 
+    fn bare(mut options: Options) -> Self {
+        options.crds.extend(dapr_crds().expect("Dapr's definitions"));
+        let control_plane = ControlPlane::start(&options).expect("a control plane");
+        Self::upon(Beneath::ControlPlane(Box::new(control_plane)))
+    }
+
+    fn upon(control_plane: Beneath) -> Self {
         let user = |user: &str| {
             let name = user.rsplit(':').next().unwrap_or(user);
             control_plane.kubeconfig_for(name, user, &GROUPS).expect("a kubeconfig")
@@ -186,17 +237,23 @@ impl Installation {
         requests
     }
 
-    /// Waits until the operator's accounts have written nothing for a second: what they do is done.
+    /// The most requests of the operator's accounts within any one second since a moment, watches included.
+    pub fn peak(&self, since: Mark) -> usize {
+        audit::peak(&self.control_plane.audit_log(), since, &[AGENT, SECRETS])
+    }
+
+    /// Waits until the operator's accounts have written nothing for 3 s: what they do is done, since a status in which
+    /// only a count differs waits for 2 s at most.
     pub fn calm(&self) {
-        let second = Duration::from_secs(1);
+        let quiet = Duration::from_secs(3);
         let (mut mark, mut since) = (self.mark(), Instant::now());
-        self.until(PATIENCE, "nothing is written for a second", || {
+        self.until(PATIENCE, "nothing is written for 3 s", || {
             let next = self.mark();
             let writes = self.writes(mark);
             if !writes.is_empty() {
                 (mark, since) = (next, Instant::now());
             }
-            if since.elapsed() >= second { Ok(()) } else { Err(format!("{writes:?}")) }
+            if since.elapsed() >= quiet { Ok(()) } else { Err(format!("{writes:?}")) }
         });
     }
 
@@ -210,6 +267,12 @@ impl Installation {
         };
         tail("agent", &self.agent) + &tail("secrets", &self.secrets)
     }
+}
+
+/// What a cluster with Catalyst in it is started with.
+fn fresh(crds: Vec<PathBuf>) -> Options {
+    let audit_bodies_of = vec![AGENT.into(), SECRETS.into()];
+    Options { crds, audit_bodies_of, ..Options::default() }
 }
 
 /// The log goes with the cluster, so a failure shows it.

@@ -22,20 +22,26 @@
 )]
 
 mod audit;
+mod beneath;
 mod binary;
 mod cluster;
+mod documented;
 mod examples;
+mod helm;
 mod installation;
 mod normal;
 mod process;
+pub mod rights;
 mod stage;
 mod status;
 mod wait;
 
-pub use audit::{Mark, Request};
-pub use binary::catalyst_render;
+pub use audit::{Mark, Request, requests};
+pub use beneath::Beneath;
+pub use binary::{catalyst, catalyst_render, image};
 pub use cluster::{Cluster, FOREIGN, PatchParams, Refused, documents};
 pub use examples::{REGION_SECRETS, declared, examples, region_secrets, settle};
+pub use helm::Helm;
 pub use installation::{AGENT, Installation, SECRETS, repository};
 pub use normal::{essence, normal, state};
 pub use process::Operator;

@@ -18,6 +18,9 @@ const START: Duration = Duration::from_secs(30);
 /// Between the testbed's ports and those that the system gives to clients.
 const PORTS: std::ops::Range<u16> = 30_000..32_768;
 
+/// What is logged, unless `RUST_LOG` says something else.
+const LOGGED: &str = "info,catalyst=debug";
+
 /// A process of the operator, and how to start it again.
 pub struct Operator {
     name: String,
@@ -48,7 +51,7 @@ impl Operator {
             .args(&self.arguments)
             .args(["--listen", &format!("127.0.0.1:{port}")])
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("RUST_LOG", "info,catalyst=debug");
+            .env("RUST_LOG", std::env::var("RUST_LOG").as_deref().unwrap_or(LOGGED));
         let process = control_plane.spawn(&self.name, &command).expect("catalyst runs");
         process.log().clone_into(&mut self.log);
         self.running = Some((process, port));
@@ -109,6 +112,11 @@ impl Operator {
     /// All that it logged, over all its lives.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// As [`Operator::metrics`]; nothing while it does not answer.
+    pub fn metrics_now(&self) -> Option<String> {
+        self.page("/metrics").map(|(_, text)| text)
     }
 
     /// What Prometheus reads of it.

@@ -8,7 +8,7 @@ use crate::installation::Installation;
 /// A file's installation, started by the first test that needs it.
 ///
 /// Nothing drops a `static`: the testbed ends what runs when the test process does.
-pub struct Stage(OnceLock<RwLock<Installation>>);
+pub struct Stage(OnceLock<RwLock<Installation>>, fn() -> Installation);
 
 impl Stage {
     /// One that has not begun.
@@ -17,7 +17,12 @@ impl Stage {
         reason = "a static needs a const fn, and nobody else makes one"
     )]
     pub const fn new() -> Self {
-        Self(OnceLock::new())
+        Self::of(Installation::start)
+    }
+
+    /// One that begins in another way.
+    pub const fn of(begin: fn() -> Installation) -> Self {
+        Self(OnceLock::new(), begin)
     }
 
     /// The installation, beside other tests whose objects have other names.
@@ -34,6 +39,6 @@ impl Stage {
     }
 
     fn lock(&self) -> &RwLock<Installation> {
-        self.0.get_or_init(|| RwLock::new(Installation::start()))
+        self.0.get_or_init(|| RwLock::new((self.1)()))
     }
 }

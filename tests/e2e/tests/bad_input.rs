@@ -836,6 +836,40 @@ fn render_refuses_what_no_server_would_take() {
     assert!(missing.is_empty(), "{}", missing.join("\n\n"));
 }
 
+/// A file whose aliases multiply to 10^20 words.
+fn bomb() -> String {
+    let level = |level: u32| {
+        let before = level - 1;
+        format!("a{level}: &a{level} [{}]\n", vec![format!("*a{before}"); 10].join(", "))
+    };
+    let levels: String = (1..20).map(level).collect();
+    format!("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n{levels}")
+}
+
+#[test]
+fn render_points_at_what_is_no_yaml_or_not_what_it_seems() {
+    let twice = "
+apiVersion: cra.diagrid.io/v1beta1
+kind: Project
+metadata: {name: shop}
+spec:
+  region: eu
+  region: us
+";
+    let files: [(String, Words); 3] = [
+        (twice.into(), &["-:7:3: spec.region is there twice", "remove one", "line 6"]),
+        (twice.replace("{name: shop}", "{name: shop"), &["-:5:5: ", "expected ',' or '}'"]),
+        (bomb(), &["aliases that multiply", "write out what they stand for"]),
+    ];
+    for (file, words) in files {
+        let began = Instant::now();
+        let (manifests, said) = catalyst_render(&file);
+        assert!(words.iter().all(|word| said.contains(word)), "{words:?} are not in: {said}");
+        assert_eq!(manifests, "", "it printed manifests");
+        assert!(began.elapsed() < TOLD, "it took {:?}", began.elapsed());
+    }
+}
+
 /// Our definitions as a server without CEL keeps them.
 fn without_cel(folder: &std::path::Path) -> Vec<PathBuf> {
     fn strip(value: &mut Value) {

@@ -343,3 +343,112 @@ fn a_project_deleted_while_the_operator_was_down_is_gone_once_it_is_back() {
     stage.gone(MINUTE, "Project", None, "asleep");
     cleared(&stage, &namespace);
 }
+
+#[test]
+fn an_app_that_somebody_elses_finalizer_holds_keeps_neither_its_project_nor_what_was_made_for_it() {
+    let stage = STAGE.shared();
+    own_namespace(&stage, "clung");
+    let namespace = project(&stage, "clung", "");
+    let held = json!({"metadata": {"finalizers": ["example.com/hold"]}});
+    stage.edit("AppIdentity", Some(&namespace), "orders", &held);
+    stage.delete("AppIdentity", Some(&namespace), "orders");
+    stage.delete("Project", None, "clung");
+    stage.gone(MINUTE, "Project", None, "clung");
+    cleared(&stage, &namespace);
+    stage.the("AppIdentity", Some(&namespace), "orders");
+    let free = json!({"metadata": {"finalizers": null}});
+    stage.edit("AppIdentity", Some(&namespace), "orders", &free);
+    stage.gone(SOON, "AppIdentity", Some(&namespace), "orders");
+}
+
+/// Every order of three.
+const ORDERS: [[&str; 3]; 6] = [
+    ["Project", "Namespace", "Region"],
+    ["Project", "Region", "Namespace"],
+    ["Namespace", "Project", "Region"],
+    ["Namespace", "Region", "Project"],
+    ["Region", "Project", "Namespace"],
+    ["Region", "Namespace", "Project"],
+];
+
+#[test]
+fn whatever_is_deleted_first_all_of_it_is_gone_within_a_minute_and_nothing_comes_back() {
+    // Alone: every project of the cluster is without a region meanwhile.
+    let stage = STAGE.alone();
+    for (number, order) in ORDERS.iter().enumerate() {
+        let [made, taken] = ["made", "taken"].map(|name| format!("{name}-{number}"));
+        own_namespace(&stage, &taken);
+        let projects = [project(&stage, &made, ""), project(&stage, &taken, "")];
+        let begun = stage.mark();
+        for kind in order {
+            match *kind {
+                "Region" => stage.delete("Region", None, "eu"),
+                "Namespace" => projects.iter().for_each(|name| stage.delete(kind, None, name)),
+                _ => [&made, &taken].iter().for_each(|name| stage.delete(kind, None, name)),
+            }
+        }
+        let mark = stage.mark();
+        for (project, namespace) in [&made, &taken].iter().zip(&projects) {
+            stage.gone(MINUTE, "Project", None, project);
+            stage.gone(MINUTE, "Namespace", None, namespace);
+            let mut made = writes(&stage, mark, namespace);
+            made.retain(makes);
+            assert!(made.is_empty(), "{order:?}: made while it went: {made:#?}");
+        }
+        stage.gone(SOON, "Region", None, "eu");
+        let mut strays = stage.writes(begun);
+        strays.retain(|write| {
+            write.verb() == "delete" && !projects.iter().any(|own| own == write.namespace())
+        });
+        assert!(strays.is_empty(), "{order:?}: deleted elsewhere: {strays:#?}");
+    }
+    stage.apply(REGION);
+}
+
+#[test]
+fn with_its_definitions_all_that_catalyst_made_goes_within_a_minute_and_nothing_else() {
+    let mut stage = Installation::start();
+    own_namespace(&stage, "guest");
+    let (made, guest) = (project(&stage, "host", ""), project(&stage, "guest", ""));
+    let definitions = "projects appidentities egresspolicies secretrefs regions";
+    for plural in definitions.split(' ') {
+        stage.kubectl(&format!("delete crd {plural}.cra.diagrid.io --wait=false"));
+    }
+    stage.until(MINUTE, "the definitions are gone", || {
+        let left = stage.kubectl("get crd -o name");
+        if left.contains("cra.diagrid.io") { Err(left) } else { Ok(()) }
+    });
+    stage.gone(MINUTE, "Namespace", None, &made);
+    cleared(&stage, &guest);
+    stage.the("ConfigMap", Some(&guest), "theirs");
+    let labels = &stage.the("Namespace", None, &guest)["metadata"]["labels"];
+    assert_eq!((&labels["team"], &labels["cra.diagrid.io/owner-uid"]), (&json!("a"), &Value::Null));
+    assert!(stage.agent.runs() && stage.secrets.runs(), "a process ended");
+}
+
+#[test]
+fn without_the_operator_nothing_is_stuck_but_a_project_that_one_patch_frees() {
+    let mut stage = STAGE.alone();
+    own_namespace(&stage, "stuck");
+    let (free, stuck) = (project(&stage, "free", ""), project(&stage, "stuck", ""));
+    stage.kill();
+    for (kind, name) in DECLARED {
+        stage.delete(kind, Some(&stuck), name);
+        stage.gone(SOON, kind, Some(&stuck), name);
+    }
+    stage.delete("Project", None, "free");
+    stage.delete("Project", None, "stuck");
+    stage.delete("Region", None, "eu");
+    stage.gone(SOON, "Region", None, "eu");
+    stage.gone(SOON, "Project", None, "free");
+    stage.gone(MINUTE, "Namespace", None, &free);
+
+    let waits = stage.the("Project", None, "stuck");
+    assert_eq!(waits["metadata"]["finalizers"], json!(["cra.diagrid.io/fence"]));
+    // As docs/projects.md says.
+    stage.kubectl(r#"patch project stuck --type=merge -p {"metadata":{"finalizers":null}}"#);
+    stage.gone(SOON, "Project", None, "stuck");
+    stage.the("NetworkPolicy", Some(&stuck), "default-deny");
+    stage.delete("Namespace", None, &stuck);
+    stage.gone(MINUTE, "Namespace", None, &stuck);
+}

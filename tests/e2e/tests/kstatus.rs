@@ -212,7 +212,7 @@ fn play() -> Film {
     let rest = (begins, Instant::now());
 
     end(&stage);
-    let mut frames = camera.stop();
+    let mut frames = camera.stop(&stage);
     judge(&mut frames);
     Film { frames, woken, spoilt, unseen, rest }
 }
@@ -299,13 +299,27 @@ impl Camera {
         Self { frames, runtime }
     }
 
-    /// All frames, in the order in which it happened.
-    fn stop(self) -> Vec<Frame> {
-        // What was written last is on its way.
-        std::thread::sleep(Duration::from_secs(1));
+    /// All frames, in the order in which it happened, once what was written last is among them: all that was filmed
+    /// stands as it was filmed, or is gone there too.
+    fn stop(self, stage: &Installation) -> Vec<Frame> {
+        let mut frames: Vec<Frame> = Vec::new();
+        stage.until(SOON, "the film shows what stands", || {
+            frames
+                .extend(self.frames.try_iter().map(|frame| frame.expect("a watch that sees all")));
+            let id = |object: &Value| text(&object["metadata"]["uid"]).to_owned();
+            let standing = FILMED.iter().flat_map(|(_, kind)| stage.list(kind, None, ""));
+            let standing: BTreeMap<String, Value> =
+                standing.map(|object| (id(&object), object["metadata"].clone())).collect();
+            let last: BTreeMap<String, &Frame> =
+                frames.iter().map(|frame| (id(&frame.object), frame)).collect();
+            let version = "resourceVersion";
+            let differs = |(id, frame): &(&String, &&Frame)| match standing.get(*id) {
+                Some(now) => now[version] != frame.object["metadata"][version],
+                None => !frame.is_gone,
+            };
+            last.iter().find(differs).map_or(Ok(()), |(_, frame)| Err(frame.shown()))
+        });
         self.runtime.shutdown_timeout(Duration::from_secs(5));
-        let frames: Result<Vec<_>, _> = self.frames.iter().collect();
-        let mut frames = frames.expect("watches that see all");
         frames.sort_by_key(Frame::revision);
         frames
     }

@@ -21,11 +21,13 @@ const READY: Duration = Duration::from_secs(30);
 /// Kubernetes takes 5 s for a namespace.
 const GONE: Duration = Duration::from_mins(1);
 
-/// When the operator is started in an order, as the number of files that were sent before.
+/// What the operator does in an order, by the number of files that were sent before.
 #[derive(Clone, Copy, Debug)]
-enum Start {
-    Before,
-    After(usize),
+enum Operator {
+    Runs,
+    StartsAfter(usize),
+    /// It is started again once all files were sent.
+    KilledAfter(usize),
 }
 
 /// The files, each with the objects in it.
@@ -62,7 +64,7 @@ fn shuffle<T>(items: &mut [T], seed: u64) {
 }
 
 /// The orders, of the files by their index. The first one holds every namespaced kind before its Project.
-fn orders(files: &[File]) -> Vec<(Vec<usize>, Start)> {
+fn orders(files: &[File]) -> Vec<(Vec<usize>, Operator)> {
     let namespaced = |file: &File| {
         let inside = |object: &Value| object["metadata"]["namespace"].is_string();
         file.objects.iter().any(inside)
@@ -74,18 +76,19 @@ fn orders(files: &[File]) -> Vec<(Vec<usize>, Start)> {
         shuffle(&mut order, seed);
         order
     });
-    let start = |seed: usize, files: usize| match seed % 3 {
-        // A third of them: the operator is down for a part of the files, or all.
-        1 => Start::After((seed / 3 * 2) % (files + 1)),
-        _ => Start::Before,
+    let operator = |seed: usize, files: usize| match seed % 3 {
+        // Down for the first part of the files, or all; or for the last part, in the middle of its work.
+        1 => Operator::StartsAfter((seed / 3 * 2) % (files + 1)),
+        2 => Operator::KilledAfter(1 + (seed / 3 * 2) % (files - 1)),
+        _ => Operator::Runs,
     };
     let orders = std::iter::once(backwards).chain(shuffled).enumerate();
-    orders.map(|(seed, order)| (order, start(seed, files.len()))).collect()
+    orders.map(|(seed, order)| (order, operator(seed, files.len()))).collect()
 }
 
 /// Sends each file in turn, again every second until it is accepted. Files that wait don't hold up those behind them,
 /// as each is a unit of its own to a GitOps tool.
-fn send(stage: &mut Installation, files: &[File], order: &[usize], start: Start) {
+fn send(stage: &mut Installation, files: &[File], order: &[usize], operator: Operator) {
     let begun = Instant::now();
     let mut waiting: Vec<(usize, Instant)> = order.iter().map(|file| (*file, begun)).collect();
     let mut sent = 0;
@@ -93,10 +96,10 @@ fn send(stage: &mut Installation, files: &[File], order: &[usize], start: Start)
         let now = Instant::now();
         let mut refusals = BTreeMap::new();
         for (file, due) in std::mem::take(&mut waiting) {
-            if let Start::After(count) = start
-                && sent == count
-            {
-                stage.mend();
+            match operator {
+                Operator::StartsAfter(count) if sent == count => stage.mend(),
+                Operator::KilledAfter(count) if sent == count => stage.kill(),
+                _ => {}
             }
             sent += 1;
             if due > now {
@@ -153,14 +156,14 @@ fn the_examples_in_any_order_end_in_the_same_state_all_ready() {
     let orders = orders(&files);
     assert_eq!(orders.len(), usize::try_from(ORDERS).unwrap());
     let mut first: Option<BTreeMap<String, Value>> = None;
-    for (number, (order, start)) in orders.iter().enumerate() {
+    for (number, (order, operator)) in orders.iter().enumerate() {
         let names: Vec<_> = order.iter().map(|file| files[*file].name.as_str()).collect();
-        let told = format!("order {number}, the operator started {start:?}: {}", names.join(", "));
+        let told = format!("order {number}, operator {operator:?}: {}", names.join(", "));
         let failed = Told(&told);
-        if matches!(start, Start::After(_)) {
+        if matches!(operator, Operator::StartsAfter(_)) {
             stage.kill();
         }
-        send(&mut stage, &files, order, *start);
+        send(&mut stage, &files, order, *operator);
         ready(&stage);
         if let Some(first) = &first {
             // What counts apps, say, follows a moment after they are Ready.
