@@ -162,7 +162,7 @@ pub struct ProjectStatus {
 pub struct Apps {
     /// How many are ready.
     pub ready: i32,
-    /// How many there are.
+    /// How many there are, but for those that nobody has looked at yet.
     pub total: i32,
     /// Both, for people: `2/3`.
     #[schemars(length(max = 32))]

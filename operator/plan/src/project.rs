@@ -27,7 +27,7 @@ pub struct World {
 pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
     let name = project.metadata.name.as_deref().unwrap_or_default();
     let ready = world.apps.iter().filter(|app| is_ready(app)).count();
-    let total = world.apps.len();
+    let total = world.apps.iter().filter(|app| is_judged(app)).count();
     let apps = json!({"ready": ready, "total": total, "summary": format!("{ready}/{total}")});
     let problem =
         region::admit(project, world.region.as_deref(), &world.projects, world.standing).err();
@@ -37,6 +37,12 @@ pub fn plan(project: &Project, world: &World) -> Result<Plan, Invalid> {
         status.insert("namespace".into(), json!(names::namespace_of(name)));
     }
     Ok(Plan { problem, status, suspended: project.spec.suspend, ..Plan::default() })
+}
+
+/// Whether anybody has looked at it. One that comes and is ready a moment later then counts at once, and not twice.
+fn is_judged(app: &AppIdentity) -> bool {
+    let seen = app.status.as_ref().and_then(|status| status.observed_generation);
+    seen.is_some_and(|generation| generation >= 0)
 }
 
 fn is_ready(app: &AppIdentity) -> bool {

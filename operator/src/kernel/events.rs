@@ -21,6 +21,9 @@ const WAITING: usize = 5000;
 /// The longest note, in characters. <https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.36/#event-v1-events-k8s-io>
 const NOTE: usize = 1000;
 
+/// How many events are remembered, whole, so that one that comes again is counted with the first.
+const REMEMBERED: usize = 500;
+
 type Told = (Event, ObjectReference);
 
 /// The events of one process.
@@ -90,10 +93,15 @@ impl Events {
     /// Writes events for ever.
     pub(super) async fn run(&self, cluster: Arc<Cluster>) {
         let reporter = Reporter { controller: names::CATALYST.into(), instance: None };
-        let recorder = Recorder::new(cluster.client(), reporter);
+        let anew = || Recorder::new(cluster.client(), reporter.clone());
+        let (mut recorder, mut remembered) = (anew(), 0);
         let mut waiting = self.waiting.lock().await;
         while let Some((event, of)) = waiting.recv().await {
             cluster.gate().opened().await;
+            if remembered == REMEMBERED {
+                (recorder, remembered) = (anew(), 0);
+            }
+            remembered += 1;
             match recorder.publish(&event, &of).await {
                 Ok(()) => cluster.metrics().wrote("Event", "create"),
                 Err(error) => {

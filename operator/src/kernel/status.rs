@@ -24,8 +24,8 @@ const COALESCE: Duration = Duration::from_millis(10);
 /// The shortest time between two writes of one status.
 const PACE: Duration = Duration::from_millis(300);
 
-/// How long a count that is out of date stands, so that one that runs up is not written at each step; and how long a
-/// new object may wait for others without a word: most often it is well a moment later, and one write then says all.
+/// The same where only counts differ, so that one that runs up is not written at each step; and how long a new object
+/// may wait for others without a word: most often it is well a moment later, and one write then says all.
 const CALM: Duration = Duration::from_secs(2);
 
 /// How long a controller may be silent before the object shows as Reconciling.
@@ -66,15 +66,12 @@ struct Said {
     generation: i64,
     since: Instant,
     written: Option<Instant>,
-    /// Since when a count, and nothing else, is out of date.
-    counts: Option<Instant>,
     verdicts: BTreeMap<&'static str, Verdict>,
 }
 
 impl Said {
     fn new(generation: i64) -> Self {
-        let (written, counts) = (None, None);
-        Self { generation, since: Instant::now(), written, counts, verdicts: BTreeMap::new() }
+        Self { generation, since: Instant::now(), written: None, verdicts: BTreeMap::new() }
     }
 }
 
@@ -156,7 +153,9 @@ impl<K: Primary> Hub<K> {
         }
         match cluster.apply_status(&key, &names::field_manager("status"), &manifest).await {
             Ok(answer) => {
-                if let Ok(object) = answer.try_parse::<K>() {
+                if let Ok(mut object) = answer.try_parse::<K>() {
+                    // As a watch trims it: they would be most of what is held.
+                    object.meta_mut().managed_fields = None;
                     self.store.put(place, object);
                 }
                 if let Some(said) = self
@@ -182,8 +181,8 @@ impl<K: Primary> Hub<K> {
     /// The status that should stand. The error: nothing is to be written yet, and when to look again, if so.
     fn fold(&self, primary: &K, standing: &Value) -> Result<Value, Option<Duration>> {
         let meta = primary.meta();
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let said = said.get_mut(meta.uid.as_deref().unwrap_or_default()).ok_or(None)?;
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = said.get(meta.uid.as_deref().unwrap_or_default()).ok_or(None)?;
         let waited = said.since.elapsed();
         let status = readiness::fold(&Spoken {
             kind: &K::kind(&()),
@@ -194,14 +193,14 @@ impl<K: Primary> Hub<K> {
             now: Timestamp::now(),
         });
         let status = status.ok_or(Some(PATIENCE.saturating_sub(waited)))?;
-        let counts = status["conditions"] == standing["conditions"] && status != *standing;
-        said.counts = counts.then(|| said.counts.unwrap_or_else(Instant::now));
         let waits = readiness::standing(&status, "Reconciling").is_some();
-        let (least, passed) = match (said.counts, said.written) {
-            (Some(since), _) => (CALM, since.elapsed()),
-            (None, Some(written)) => (PACE, written.elapsed()),
-            (None, None) if waits => (CALM, waited),
-            (None, None) => return Ok(status),
+        let (least, passed) = match said.written {
+            Some(written) if status["conditions"] == standing["conditions"] => {
+                (CALM, written.elapsed())
+            }
+            Some(written) => (PACE, written.elapsed()),
+            None if waits => (CALM, waited),
+            None => return Ok(status),
         };
         let wait = least.saturating_sub(passed);
         if wait.is_zero() || status == *standing { Ok(status) } else { Err(Some(wait)) }
