@@ -8,6 +8,7 @@ use kube::runtime::watcher::{Config, Event};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use crate::floor::{Client, api};
 
@@ -42,6 +43,8 @@ impl News {
 pub(crate) struct Events {
     line: UnboundedReceiver<News>,
     kept: Vec<News>,
+    /// Ends with this.
+    _watches: JoinSet<()>,
 }
 
 impl Events {
@@ -55,7 +58,8 @@ impl Events {
         let (tell, line) = unbounded_channel();
         let (listed, first) = oneshot::channel();
         let mut missing = kinds.len();
-        tokio::spawn(async move {
+        let mut task = JoinSet::new();
+        task.spawn(async move {
             let mut listed = Some(listed);
             while let Some((kind, event)) = watches.next().await {
                 let at = Instant::now();
@@ -78,7 +82,7 @@ impl Events {
             }
         });
         first.await.expect("first lists");
-        Self { line, kept: Vec::new() }
+        Self { line, kept: Vec::new(), _watches: task }
     }
 
     /// Forgets what came so far.

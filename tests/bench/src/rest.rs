@@ -51,7 +51,7 @@ pub(crate) fn rss_kib(installation: &Installation) -> f64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Seconds of processor time that a process has used; proc_pid_stat(5), in ticks of which Linux counts 100 a second.
+/// Seconds of processor time that a process has used; `proc_pid_stat(5)`, in ticks of which Linux counts 100 a second.
 pub(crate) fn cpu_seconds(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("Linux tells");
     let (_, after_name) = stat.rsplit_once(") ").expect("a name");
