@@ -12,31 +12,46 @@ use catalyst_e2e::{Installation, repository};
 use catalyst_testbed::Kubernetes;
 
 /// The examples first: what others show is made there.
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 10] = [
     "gitops-examples/README.md",
     "README.md",
     "CONTRIBUTING.md",
+    "docs/install.md",
     "docs/metrics.md",
     "docs/network.md",
     "docs/permissions.md",
     "docs/projects.md",
+    "docs/reliability.md",
     "docs/validation.md",
 ];
 
 /// What `sh` blocks say, and where it is run.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     ("make demo", "a step of .ci/test"),
+    ("make image", "a step of .ci/test"),
+    ("ctr -n k8s.io images import target/image/catalyst.tar", "tests/in_cluster.rs"),
+    (
+        "kubectl rollout status -n catalyst-system deployment/catalyst-agent deployment/catalyst-secrets",
+        "tests/in_cluster.rs",
+    ),
+    (INSTALL, "tests/in_cluster.rs"),
+    (
+        "kubectl label namespace catalyst-system pod-security.kubernetes.io/enforce=restricted",
+        "tests/in_cluster.rs",
+    ),
+    (
+        "kubectl create rolebinding shop-team -n prj-shop --clusterrole=catalyst-app-editor --group=shop-team",
+        "tests/release.rs",
+    ),
+    ("helm upgrade catalyst charts/catalyst -n catalyst-system", "tests/release.rs"),
+    ("helm rollback catalyst -n catalyst-system", "tests/release.rs"),
+    ("helm uninstall catalyst -n catalyst-system", "tests/release.rs"),
+    ("kubectl replace -f charts/catalyst/crds", "tests/release.rs"),
     ("make test", "what runs this"),
-    (
-        "KUBECONFIG=agent.kubeconfig cargo run --release -- agent",
-        "Installation::start, as built here",
-    ),
-    (
-        "KUBECONFIG=secrets.kubeconfig cargo run --release -- agent --controllers=secret \
-         --lease=catalyst-secrets --listen=0.0.0.0:8081",
-        "Installation::start, as built here",
-    ),
 ];
+
+const INSTALL: &str = "helm install catalyst charts/catalyst -n catalyst-system --create-namespace --set region.name=eu,\
+                       region.spec.trust.domain=eu.example.com";
 
 /// A fenced block: its language and its lines.
 struct Block {

@@ -119,6 +119,11 @@ impl Node {
         self.containers.load(archive)
     }
 
+    /// Where its containerd listens: for `ctr`, in the variable `CONTAINERD_ADDRESS`.
+    pub fn containerd(&self) -> PathBuf {
+        self.containers.socket()
+    }
+
     /// Joins a host outside of the cluster to it, as the internet's or a cloud's: with addresses of its own, on which
     /// it answers with its name, TCP (as HTTP) and UDP. It ends with the cluster.
     ///

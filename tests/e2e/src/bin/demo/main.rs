@@ -1,22 +1,22 @@
 //! What Catalyst does, on a real Kubernetes: `make demo`. Each step shows what was done, what came of it and how long
 //! it took; one that does not do what it says ends the demo with an error.
 
-use std::io::{Write, stdout};
+mod pods;
+mod screen;
+
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use catalyst_e2e::{Installation, declared, region_secrets, repository};
+use catalyst_e2e::{Beneath, Installation, declared, region_secrets, repository};
 use catalyst_testbed::{Kubernetes, Result};
 use serde_json::{Value, json};
 
+use screen::{done, indented, say, title};
+
 /// The longest that anything here may take; a machine that is busy takes a tenth of it.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long the screen may stand still.
-const SILENCE: Duration = Duration::from_millis(1970);
 
 /// Opens what nobody delegated, beside something that is open anyway.
 const BAD_POLICY: &str = "
@@ -41,12 +41,7 @@ fn main() -> ExitCode {
     set_hook(Box::new(|panic| {
         say(&format!("\nfailed: {}", panic.payload_as_str().unwrap_or("no reason given")));
     }));
-    std::thread::spawn(|| {
-        loop {
-            std::thread::sleep(Duration::from_millis(20));
-            SCREEN.breathe();
-        }
-    });
+    screen::breathe();
     match catch_unwind(AssertUnwindSafe(demo)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
@@ -62,12 +57,18 @@ fn demo() -> Result<()> {
     let kubernetes = Kubernetes::build()?;
     title(&format!("Kubernetes {} with Catalyst in it", kubernetes.version));
     let since = Instant::now();
-    let catalyst = Installation::start();
+    let catalyst = Installation::try_with_pods().unwrap_or_else(|error| {
+        say(&format!("  without pods: {error}"));
+        Installation::start()
+    });
     done("two processes are ready, each as a service account of its own", since);
 
     gitops(&catalyst);
     drift(&catalyst);
     tenants(&catalyst)?;
+    if let Beneath::Node(node) = &catalyst.control_plane {
+        pods::fenced(&catalyst, node)?;
+    }
     if std::env::var_os("KEEP").is_some_and(|keep| !keep.is_empty() && keep != "0") {
         keep(catalyst, &kubernetes.bin)
     } else {
@@ -90,6 +91,11 @@ fn gitops(catalyst: &Installation) {
     run(catalyst, "apply -R -f gitops-examples/teams");
     ready(catalyst, &["AppIdentity", "EgressPolicy", "SecretRef"]);
     done("everything is ready: identities, tokens, network rules, secrets", since);
+    // What is only a count follows within two seconds.
+    catalyst.until(PATIENCE, "apps are counted", || {
+        let shown = catalyst.kubectl("get projects");
+        if shown.contains("0/0") { Err(shown) } else { Ok(()) }
+    });
     run(catalyst, "get projects");
     run(catalyst, "get networkpolicies -n prj-shop");
 }
@@ -195,45 +201,4 @@ fn run(catalyst: &Installation, line: &str) {
     say(&format!("  $ kubectl {line}"));
     let line = line.replace("gitops-examples", &repository("gitops-examples").to_string_lossy());
     say(&indented(catalyst.kubectl(&line).trim_end()));
-}
-
-fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
-}
-
-fn title(text: &str) {
-    say(&format!("\n{text}"));
-}
-
-fn done(text: &str, since: Instant) {
-    say(&format!("  {text}: {:.2} s", since.elapsed().as_secs_f32()));
-}
-
-fn say(text: &str) {
-    SCREEN.say(text);
-}
-
-static SCREEN: Screen = Screen(Mutex::new(None));
-
-/// What people look at: a dot where it would stand still.
-struct Screen(Mutex<Option<(Instant, bool)>>);
-
-impl Screen {
-    fn say(&self, text: &str) {
-        let Ok(mut last) = self.0.lock() else { return };
-        let dots = last.is_some_and(|(_, dots)| dots);
-        // Whoever closed the pipe wants no more of it.
-        let _ = writeln!(stdout(), "{}{text}", if dots { "\n" } else { "" });
-        *last = Some((Instant::now(), false));
-    }
-
-    fn breathe(&self) {
-        let Ok(mut last) = self.0.lock() else { return };
-        if last.is_none_or(|(since, _)| since.elapsed() > SILENCE) {
-            if last.is_some() {
-                let _ = stdout().write_all(b".").and_then(|()| stdout().flush());
-            }
-            *last = Some((Instant::now(), last.is_some()));
-        }
-    }
 }
