@@ -2,6 +2,8 @@
 //!
 //! The operating system keeps the bound: what would take more address space is ended, which is not a verdict.
 
+#![allow(clippy::panic, reason = "a test fails by it, helpers of one too")]
+
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -77,6 +79,11 @@ fn project(name: usize) -> String {
     format!("---\napiVersion: cra.diagrid.io/v1beta1\nkind: Project\nmetadata: {{name: p{name}}}\n")
 }
 
+/// What a template comes to for each number, one after the other.
+fn each(count: usize, text: impl Fn(usize) -> String) -> String {
+    (0..count).map(text).collect::<Vec<_>>().concat()
+}
+
 /// Some networks, others for each `from`.
 fn networks(from: usize, count: usize) -> String {
     let networks = (from..from + count)
@@ -88,7 +95,11 @@ fn networks(from: usize, count: usize) -> String {
 fn what_is_no_manifest_is_refused() {
     let none = "is no Kubernetes object";
     refused("zeros", &vec![0; 8 * MIB], "-:1:");
-    refused("junk", &(0..8 * MIB).map(|n| (n * n / 7 % 256) as u8).collect::<Vec<_>>(), "no UTF-8");
+    refused(
+        "junk",
+        &(0..8 * MIB).map(|n| (n * n / 7).to_le_bytes()[0]).collect::<Vec<_>>(),
+        "no UTF-8",
+    );
     refused("one-text", &much("x", 8), none);
     refused("escapes", &[b"a: \"".to_vec(), much("\\n", 2), b"\"".to_vec()].concat(), none);
     refused("commas", &[b"[".to_vec(), much(",", 8)].concat(), "-:1:");
@@ -103,7 +114,7 @@ fn what_is_deep_or_multiplies_is_refused() {
     refused("lists", "[".repeat(depth).as_bytes(), "-:1:");
     refused("maps", "{a: ".repeat(depth).as_bytes(), "-:1:");
     refused("dashes", "- ".repeat(depth).as_bytes(), "-:1:");
-    let stairs: String = (0..2000).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+    let stairs = each(2000, |n| format!("{}a:\n", " ".repeat(n)));
     refused("stairs", stairs.as_bytes(), "-:");
     let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..30 {
@@ -113,7 +124,7 @@ fn what_is_deep_or_multiplies_is_refused() {
     refused("bomb", bomb.as_bytes(), "-:");
     let texts = format!("- &a {}\n{}", "x".repeat(MIB), "- *a\n".repeat(9999));
     refused("one-text-often", texts.as_bytes(), "-:");
-    let anchors: String = (0..300_000).map(|n| format!("- &a{n} x\n")).collect();
+    let anchors = each(300_000, |n| format!("- &a{n} x\n"));
     refused("anchors", anchors.as_bytes(), "-:");
 }
 
@@ -125,11 +136,11 @@ fn what_is_long_is_refused() {
     refused("same-key", &much("a: 1\n", 3), more);
     let same = "a: 1\n".repeat(50_000);
     refused("same-key-often", same.as_bytes(), "has more errors than are told here");
-    let keys: String = (0..100_000).map(|n| format!("{n}: 1\n")).collect();
+    let keys = each(100_000, |n| format!("{n}: 1\n"));
     refused("keys", keys.as_bytes(), "is no Kubernetes object");
     let long = format!("{}: {{{}}}\n", "k".repeat(MIB), "a: 1, ".repeat(9999));
     refused("long-key", long.as_bytes(), "-:1:");
-    let fields: String = (0..100_000).map(|n| format!("x{n}: 1, ")).collect();
+    let fields = each(100_000, |n| format!("x{n}: 1, "));
     let fields = REGION.to_owned() + &object("EgressPolicy", "a", "prj-a", &fields);
     refused("fields", fields.as_bytes(), "has more errors than are told here");
     let name = REGION.replace("name: eu", &format!("name: \"{}\"", "\\x01".repeat(MIB)));
@@ -148,10 +159,9 @@ fn ten_thousand_networks_in_one_list_are_refused_however_many_lists_there_are() 
 
 #[test]
 fn more_objects_than_are_planned_at_once_are_refused_with_what_to_do() {
-    let many: String = (0..2500).map(project).collect();
+    let many = each(6000, project);
     refused("projects", (REGION.to_owned() + &many).as_bytes(), "render fewer");
-    let many: String =
-        (0..25_000).map(|n| object("AppIdentity", &format!("a{n}"), "prj-p0", "")).collect();
+    let many = each(25_000, |n| object("AppIdentity", &format!("a{n}"), "prj-p0", ""));
     refused("apps", (REGION.to_owned() + &project(0) + &many).as_bytes(), "render fewer");
     let mut many = REGION.to_owned();
     for n in 0..100 {

@@ -23,7 +23,8 @@ fn world(labels: &[(&str, &str)]) -> namespace::World {
         "apiVersion": "cra.diagrid.io/v1beta1", "kind": "Region",
         "metadata": {"name": "eu", "uid": "r"}, "spec": {"trust": {"domain": "eu.example.com"}},
     }));
-    let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    let labels = Arc::new(labels.collect());
     namespace::World {
         region: Some(Arc::new(region)),
         namespace: Some(Live { labels, ..Live::default() }),

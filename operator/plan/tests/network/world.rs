@@ -48,7 +48,7 @@ pub(crate) fn world(network: &Value, policies: Vec<Arc<EgressPolicy>>) -> World 
         policies,
         apps: ["orders".into(), "payments".into()].into(),
         namespace: Some(Live {
-            labels: [("app.kubernetes.io/managed-by".into(), "catalyst".into())].into(),
+            labels: Arc::new([("app.kubernetes.io/managed-by".into(), "catalyst".into())].into()),
             ..Live::default()
         }),
         bound: true,
@@ -60,7 +60,7 @@ pub(crate) fn world(network: &Value, policies: Vec<Arc<EgressPolicy>>) -> World 
 /// A NetworkPolicy of `shop` that stands.
 pub(crate) fn standing(name: &str) -> (Key, Live) {
     let live = Live {
-        labels: [("cra.diagrid.io/owner-uid".into(), "uid-of-shop".into())].into(),
+        labels: Arc::new([("cra.diagrid.io/owner-uid".into(), "uid-of-shop".into())].into()),
         ..Live::default()
     };
     (Key::of::<NetworkPolicy>(Some("prj-shop"), name), live)
