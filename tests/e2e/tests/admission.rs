@@ -522,6 +522,18 @@ fn the_agent_changes_nothing_of_a_project_but_its_finalizer() {
     let kept = with(kept, &labels(&json!({"team": "a"})));
     let spec = json!({"displayName": "Kept", "network": {"egress": {"default": "None"}}});
     allowed(admin.create(&with(kept, &json!({"spec": spec}))));
+    // kubectl reads before it patches, which the agent never does.
+    let rule =
+        json!({"apiGroups": ["cra.diagrid.io"], "resources": ["projects"], "verbs": ["get"]});
+    let version = "rbac.authorization.k8s.io/v1";
+    allowed(admin.create(&json!({"apiVersion": version, "kind": "ClusterRole",
+        "metadata": {"name": "reads-projects"}, "rules": [rule]})));
+    allowed(admin.create(&json!({"apiVersion": version, "kind": "ClusterRoleBinding",
+        "metadata": {"name": "reads-projects"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reads-projects"},
+        "subjects": [{"kind": "ServiceAccount", "name": "catalyst-agent", "namespace": "catalyst-system"}]})));
+    until_may(agent, "get projects");
+
     let owner = json!({"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "gone"});
     for change in [
         json!({"spec": {"displayName": "Taken"}}),
