@@ -28,6 +28,11 @@ impl Request {
         self.text(&["impersonatedUser", "username"])
     }
 
+    /// By whose rights it was judged.
+    pub fn who(&self) -> &str {
+        if self.acts_as().is_empty() { self.user() } else { self.acts_as() }
+    }
+
     /// `create`, `patch`, `delete`, ... as in roles.
     pub fn verb(&self) -> &str {
         self.text(&["verb"])

@@ -104,7 +104,7 @@ pub fn compare(
         let mut granted = false;
         for right in bound
             .iter()
-            .filter(|role| role.account == request.user() && role.scope.covers(request.namespace()))
+            .filter(|role| role.account == request.who() && role.scope.covers(request.namespace()))
             .flat_map(|role| role.rights.iter().filter(|right| right.covers(&request)))
         {
             granted = true;
