@@ -1,4 +1,4 @@
-//! Any text is planned or refused: it ends in no panic, and takes no more memory than `make fuzz` gives it.
+//! Any text is planned or refused: it ends in no panic, and asks for no more memory at once than `make fuzz` gives it.
 
 #![no_main]
 

@@ -21,11 +21,11 @@ use super::store::{News, Place, Store};
 /// How long the first verdict waits for the others, so that one write says all.
 const COALESCE: Duration = Duration::from_millis(10);
 
-/// The shortest time between two writes of one status.
+/// The shortest time between two writes of one status, so that a count that runs up is not written at each step.
 const PACE: Duration = Duration::from_millis(300);
 
-/// The same where only counts differ, so that one that runs up is not written at each step; and how long a new object
-/// may wait for others without a word: most often it is well a moment later, and one write then says all.
+/// How long a new object may wait for others without a word: most often it is well a moment later, and one write then
+/// says all.
 const CALM: Duration = Duration::from_secs(2);
 
 /// How long a controller may be silent before the object shows as Reconciling.
@@ -195,9 +195,6 @@ impl<K: Primary> Hub<K> {
         let status = status.ok_or(Some(PATIENCE.saturating_sub(waited)))?;
         let waits = readiness::standing(&status, "Reconciling").is_some();
         let (least, passed) = match said.written {
-            Some(written) if status["conditions"] == standing["conditions"] => {
-                (CALM, written.elapsed())
-            }
             Some(written) => (PACE, written.elapsed()),
             None if waits => (CALM, waited),
             None => return Ok(status),

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use catalyst_e2e::{Installation, repository};
 use catalyst_testbed::Kubernetes;
@@ -113,7 +114,17 @@ fn every_link_leads_somewhere() {
     }
 }
 
+/// How long after an object is Ready a count of such objects may lag.
+const LAG: Duration = Duration::from_secs(5);
+
+/// Runs a command; one that only reads, again while a count in it may lag.
 fn run(catalyst: &Installation, document: &str, shown: &Shown) {
+    let lag = if shown.command.starts_with("kubectl get ") { LAG } else { Duration::ZERO };
+    let what = format!("{document}: $ {}", shown.command);
+    catalyst_e2e::until(lag, &what, || once(catalyst, shown));
+}
+
+fn once(catalyst: &Installation, shown: &Shown) -> Result<(), String> {
     let kubernetes = Kubernetes::build().expect("kubectl");
     let test = std::env::current_exe().expect("the path of this test");
     let programs = [test.ancestors().nth(2).expect("cargo's folder"), &kubernetes.bin];
@@ -134,13 +145,10 @@ fn run(catalyst: &Installation, document: &str, shown: &Shown) {
     let wanted: Vec<String> = shown.output.iter().map(|line| normal(line)).collect();
     // A command whose output shows that something is wrong may say so by its exit code, too.
     let shows_all = !wanted.iter().any(|line| line == "...");
-    assert!(
-        matches(&wanted, &lines) && (shows_all || output.status.success()),
-        "{document}: $ {}\nprinted ({}):\n{printed}\nand not:\n{}",
-        shown.command,
-        output.status,
-        shown.output.join("\n")
-    );
+    if matches(&wanted, &lines) && (shows_all || output.status.success()) {
+        return Ok(());
+    }
+    Err(format!("printed ({}):\n{printed}\nand not:\n{}", output.status, shown.output.join("\n")))
 }
 
 /// Whether lines are as they are shown, where `...` stands for any number of lines.
