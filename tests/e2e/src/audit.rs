@@ -60,6 +60,11 @@ impl Request {
         self.text(&["annotations", "authorization.k8s.io/decision"]) == "allow"
     }
 
+    /// Whether no role allowed it. Who is not known at all, as while an API server starts, is not even asked for.
+    pub fn is_forbidden(&self) -> bool {
+        self.text(&["annotations", "authorization.k8s.io/decision"]) == "forbid"
+    }
+
     /// The object's namespace, empty if it has none.
     pub fn namespace(&self) -> &str {
         self.text(&["objectRef", "namespace"])

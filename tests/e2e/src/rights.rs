@@ -112,7 +112,7 @@ pub fn compare(
                 *report.used.entry(right.clone()).or_default() += 1;
             }
         }
-        if !granted && !request.is_allowed() {
+        if !granted && request.is_forbidden() {
             report.missing.insert(format!("{request:?}"));
         }
     }
