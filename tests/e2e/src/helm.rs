@@ -23,8 +23,9 @@ impl Helm {
     /// Runs helm at the root of the repository, without a cluster unless there is a kubeconfig.
     pub fn run(kubeconfig: Option<&Path>, arguments: &[&str]) -> Self {
         static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| helm().expect("helm"));
-        // Nothing is ever written there: no repository is added and no plugin.
-        let home = std::env::temp_dir().join("catalyst-helm");
+        // Nothing is ever written there: no repository is added and no plugin. Each helm has one of its own.
+        let name = PROGRAM.file_name().expect("a name").to_string_lossy();
+        let home = std::env::temp_dir().join(format!("catalyst-{name}"));
         let output = Command::new(&*PROGRAM)
             .args(arguments)
             .current_dir(repository("."))

@@ -113,6 +113,22 @@ impl Image {
     }
 }
 
+/// The image of one static program, beside it in the cache.
+pub(crate) fn archive(name: &str, path: &str, program: &Path) -> Result<PathBuf> {
+    let archive = program.with_extension("tar");
+    if !archive.exists() {
+        let image = Image {
+            name: name.into(),
+            files: vec![(path.into(), program.to_owned())],
+            entrypoint: vec![path.into()],
+            // Nobody in particular, as distroless images have it.
+            user: "65532:65532".into(),
+        };
+        image.archive(&archive)?;
+    }
+    Ok(archive)
+}
+
 /// What an entry of a tar is.
 const FILE: u8 = b'0';
 const FOLDER: u8 = b'5';

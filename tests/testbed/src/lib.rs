@@ -22,6 +22,7 @@ compile_error!("the testbed reads /proc and so needs Linux");
 
 mod cache;
 mod control_plane;
+mod dapr;
 mod directory;
 mod error;
 mod etcd;
@@ -40,10 +41,11 @@ mod ready;
 mod site;
 
 pub use control_plane::{ControlPlane, stop_kept};
+pub use dapr::{dapr_crds, dapr_images};
 pub use error::{Error, Result};
 pub use image::Image;
 pub use kubectl::Output;
-pub use node::{Dialled, Node, pod};
+pub use node::{Dialled, Host, Node, Stores, app, app_image, pod, python_sdk};
 pub use options::{Controllers, Options};
-pub use peers::{Kubernetes, dapr_crds, helm, kstatus};
+pub use peers::{Kubernetes, helm, kstatus, service_monitor_crd};
 pub use process::Process;

@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use catalyst_testbed::{ControlPlane, Image, Kubernetes, Node, Options, stop_kept};
+use catalyst_testbed::{
+    ControlPlane, Image, Kubernetes, Node, Options, app_image, dapr_images, stop_kept,
+};
 
 const USAGE: &str = "\
 A real Kubernetes control plane on loopback.
 
-Usage: testbed up [--keep] [--pods] [--crds PATH]...
+Usage: testbed up [--keep] [--pods [--dapr]] [--crds PATH]...
                        start one; it ends with this command, or with --keep by `testbed down`
                        --pods: as root, with a node of its own that runs pods and enforces network policies
+                       --dapr: with Dapr's images and a test application's on it, and databases outside of it
        testbed down    stop those that were started with --keep
        testbed build   only build the binaries, into the user's cache
        testbed image NAME ARCHIVE /PATH=FILE...
@@ -57,15 +60,17 @@ struct Wanted {
     options: Options,
     keep: bool,
     pods: bool,
+    dapr: bool,
 }
 
 fn options_of(mut words: &[&str]) -> Option<Wanted> {
     let mut wanted = Wanted::default();
     loop {
         match words {
-            [] => return Some(wanted),
+            [] => return Some(wanted).filter(|wanted| wanted.pods || !wanted.dapr),
             ["--keep", rest @ ..] => (wanted.keep, words) = (true, rest),
             ["--pods", rest @ ..] => (wanted.pods, words) = (true, rest),
+            ["--dapr", rest @ ..] => (wanted.dapr, words) = (true, rest),
             ["--crds", path, rest @ ..] => {
                 wanted.options.crds.push(path.into());
                 words = rest;
@@ -77,9 +82,21 @@ fn options_of(mut words: &[&str]) -> Option<Wanted> {
 
 fn up(wanted: &Wanted) -> Result<(), Box<dyn Error>> {
     let kubernetes = Kubernetes::build()?;
+    let mut images = Vec::new();
+    if wanted.dapr {
+        images = dapr_images()?;
+        images.push(app_image()?);
+    }
     let since = Instant::now();
     if wanted.pods {
         let node = Node::start(&wanted.options)?;
+        images.iter().try_for_each(|image| node.load(image))?;
+        if wanted.dapr {
+            let stores = node.stores()?;
+            let [postgres, redis] = [stores.postgres[0], stores.redis[0]];
+            stores.admit("app", "secret")?;
+            say(&format!("PostgreSQL at {postgres}, Redis at {redis}: user app, password secret"));
+        }
         announce(&kubernetes, node.kubeconfig(), since)?;
         return if wanted.keep { kept(node.keep()) } else { until_it_fails(|| node.check()) };
     }
@@ -129,7 +146,7 @@ fn down() -> Result<(), Box<dyn Error>> {
 
 fn build() -> Result<(), Box<dyn Error>> {
     let since = Instant::now();
-    let Kubernetes { version, bin } = Kubernetes::build()?;
+    let Kubernetes { version, bin, .. } = Kubernetes::build()?;
     let seconds = since.elapsed().as_secs_f32();
     say(&format!("Kubernetes {version}: {} ({seconds:.1} s)", bin.display()));
     Ok(())

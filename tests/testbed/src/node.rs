@@ -1,6 +1,7 @@
 //! A real cluster of one node with pods: a control plane, kubelet, containerd, kube-proxy, DNS, and a NetworkPolicy
 //! enforcer that is not ours, in a network of their own that leads nowhere.
 
+mod app;
 mod containers;
 mod dial;
 mod flags;
@@ -9,8 +10,11 @@ mod needs;
 pub(crate) mod network;
 mod pod;
 mod policies;
+mod python;
+mod stores;
 mod tool;
 mod turn;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,7 +22,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::control_plane::ControlPlane;
 use crate::directory::Directory;
@@ -29,11 +33,15 @@ use crate::process::Process;
 use crate::progress::Progress;
 use crate::ready;
 use crate::site::Site;
+pub use app::{app, app_image};
 use containers::Containers;
 pub use dial::Dialled;
 use images::Programs;
 use network::Network;
+pub use network::Network as Host;
 pub use pod::pod;
+pub use python::python_sdk;
+pub use stores::Stores;
 
 /// The cluster's DNS server.
 const DNS: &str = include_str!("node/dns.yaml");
@@ -50,6 +58,7 @@ pub struct Node {
     // Dropped in this order: who needs the control plane first, and the turn when all is cleaned.
     parts: Mutex<BTreeMap<String, Process>>,
     control_plane: ControlPlane,
+    took: Duration,
     _turn: File,
 }
 
@@ -73,8 +82,13 @@ impl Node {
     pub fn start(options: &Options) -> Result<Self> {
         needs::check()?;
         let kubernetes = Kubernetes::build()?;
+        if !kubernetes.is_whole() {
+            let (what, mend) = ("the Kubernetes to run pods", "only the current one does");
+            return Err(Error::Invalid { what, value: kubernetes.version, mend });
+        }
         let programs = Programs::build()?;
         let turn = turn::take()?;
+        let since = Instant::now();
         let _progress =
             Progress::of(format!("starting Kubernetes {} with pods", kubernetes.version));
 
@@ -97,7 +111,15 @@ impl Node {
         })?;
 
         let parts = Mutex::new(parts);
-        let node = Self { programs, containers, network, parts, control_plane, _turn: turn };
+        let mut node = Self {
+            programs,
+            containers,
+            network,
+            parts,
+            control_plane,
+            took: Duration::ZERO,
+            _turn: turn,
+        };
         node.run_enforcer()?;
         node.start_kubelet()?;
         let scheduler = node.identify("kube-scheduler", "system:kube-scheduler", &[], &[])?;
@@ -107,7 +129,13 @@ impl Node {
         node.kubectl_with(&["apply", "--server-side", "-f", "-"], DNS)?.success()?;
         // It answers when it has read what services there are: past scheduler, kubelet, proxy and enforcer.
         node.until_available("kube-system", "coredns")?;
+        node.took = since.elapsed();
         Ok(node)
+    }
+
+    /// How long the start took once everything was built and it was this one's turn.
+    pub fn took(&self) -> Duration {
+        self.took
     }
 
     /// Takes an image in, from an archive: pods then have it by the name that is in it.
@@ -130,7 +158,7 @@ impl Node {
     /// # Errors
     ///
     /// When an address is none, the name is taken, or the operating system refuses.
-    pub fn outside(&self, name: &str, addresses: &[&str], ports: &[u16]) -> Result<()> {
+    pub fn outside(&self, name: &str, addresses: &[&str], ports: &[u16]) -> Result<Host> {
         let parse = |address: &&str| {
             address.parse::<IpAddr>().map_err(|_| Error::Invalid {
                 what: "an address of a host outside",
@@ -140,8 +168,8 @@ impl Node {
         };
         let addresses: Vec<IpAddr> = addresses.iter().map(parse).collect::<Result<_>>()?;
         let mut running = self.parts();
-        let number = 1 + running.keys().filter(|part| part.starts_with("outside-")).count();
-        let part = format!("outside-{name}");
+        let number = number(&running);
+        let part = format!("{OUTSIDE}{name}");
         if running.contains_key(&part) {
             let (what, mend) = ("the name of a host outside", "another host has it: take another");
             return Err(Error::Invalid { what, value: name.to_owned(), mend });
@@ -151,7 +179,50 @@ impl Node {
         let mut command = host.command(&self.programs.pod);
         command.args(["serve", name]).args(ports.iter().map(ToString::to_string));
         running.insert(part.clone(), directory.spawn(&part, &command)?);
+        Ok(host)
+    }
+
+    /// PostgreSQL and Redis on a host outside of the cluster, which pods reach as any other. The first call starts them,
+    /// and they end with the cluster.
+    ///
+    /// # Errors
+    ///
+    /// When Debian's packages are missing, or one of them does not start.
+    pub fn stores(&self) -> Result<Stores> {
+        let directory = self.control_plane.directory();
+        let stores = Stores::of(directory)?;
+        let mut running = self.parts();
+        let name = |store: &str| format!("{OUTSIDE}{store}");
+        if !running.contains_key(&name("postgres")) {
+            let started = stores.start(directory, &self.network, number(&running))?;
+            running.extend(started.map(|(store, process)| (name(store), process)));
+        }
+        Ok(stores)
+    }
+
+    /// Makes so many volumes, for whoever claims one without saying of which class. What is in them outlives pods.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system or the API server refuses.
+    pub fn volumes(&self, count: usize) -> Result<()> {
+        let volumes = volumes::volumes(self.data_dir(), count)?;
+        self.kubectl_with(&["apply", "-f", "-"], &volumes.to_string())?.success()?;
         Ok(())
+    }
+
+    /// Asks an [`app`] what tests ask, as `seen?below=/orders`; with a body, as for `call`, to do something.
+    ///
+    /// # Errors
+    ///
+    /// When it can't be asked.
+    pub fn ask(&self, of: (&str, &str), path: &str, body: Option<&str>) -> Result<String> {
+        let path = app::path(of, path);
+        let answer = match body {
+            None => self.kubectl(&["get", "--raw", &path]),
+            Some(body) => self.kubectl_with(&["create", "--raw", &path, "-f", "-"], body),
+        };
+        answer?.success()
     }
 
     /// Has a test pod dial, all targets at once, as `tcp4://10.70.0.2:443` or `udp6://shop.prj-shop:53`.
@@ -280,6 +351,14 @@ impl Node {
         // A test that panicked between two statements leaves nothing half done here.
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the parts that are outside of the cluster begin with.
+const OUTSIDE: &str = "outside-";
+
+/// The number of the next host outside, by which it gets its link.
+fn number(running: &BTreeMap<String, Process>) -> usize {
+    1 + running.keys().filter(|part| part.starts_with(OUTSIDE)).count()
 }
 
 /// The way from this machine's loopback into the network, to the API server: two relays with a socket between them, one

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use catalyst_testbed::{Kubernetes, dapr_crds};
+use catalyst_testbed::{Kubernetes, app_image, dapr_crds, dapr_images};
 
 #[test]
 fn what_is_built_is_not_built_again() {
@@ -39,4 +39,22 @@ fn dapr_crds_are_the_definitions_of_its_chart() {
         names.contains(&"components.yaml") && names.contains(&"configuration.yaml"),
         "{names:?}"
     );
+}
+
+#[test]
+fn daprs_images_have_the_names_that_it_publishes_them_by() {
+    let mut images = dapr_images().unwrap();
+    images.push(app_image().unwrap());
+    let names: Vec<String> = images
+        .iter()
+        .map(|archive| {
+            let tar = Command::new("tar").arg("-xOf").arg(archive).arg("manifest.json").output();
+            let manifest: serde_json::Value = serde_json::from_slice(&tar.unwrap().stdout).unwrap();
+            manifest[0]["RepoTags"][0].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let dapr = ["daprd", "sentry", "placement", "scheduler"];
+    let published = dapr.map(|name| format!("ghcr.io/dapr/{name}:1.18.3"));
+    assert_eq!(names[..4], published);
+    assert_eq!(names[4..], ["localhost/testbed/app:1"]);
 }

@@ -6,6 +6,7 @@
     reason = "a test ends by panicking with what it saw, and an error's words say what to do"
 )]
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
@@ -21,13 +22,15 @@ const WITHIN: Duration = Duration::from_secs(2);
 /// How long a change of policies may take to act.
 const SOON: Duration = Duration::from_secs(10);
 
+/// The promise, once everything is built.
+const STARTED: Duration = Duration::from_secs(20);
+
 /// The cluster of all tests, each with namespaces of its own. Never dropped: its end is the janitor's work.
 fn node() -> &'static Node {
     static NODE: OnceLock<Node> = OnceLock::new();
     NODE.get_or_init(|| {
-        let since = Instant::now();
         let node = Node::start(&Options::default()).unwrap_or_else(|error| panic!("{error}"));
-        eprintln!("a cluster with pods was there after {:.1} s", since.elapsed().as_secs_f32());
+        eprintln!("a cluster with pods was there after {:.1} s", node.took().as_secs_f32());
         node.outside("internet", &["198.51.100.7", "2001:db8::7"], &PORTS).unwrap();
         node.outside("metadata", &["169.254.169.254", "fd00:ec2::254"], &[80]).unwrap();
         node
@@ -135,6 +138,11 @@ fn until(namespace: &str, to: &[String], all: impl Fn(&Dialled) -> bool) {
 }
 
 #[test]
+fn a_cluster_with_pods_is_there_in_less_than_20_s() {
+    assert!(node().took() < STARTED, "{:?}", node().took());
+}
+
+#[test]
 fn pods_reach_each_other_until_a_policy_says_otherwise_in_both_families() {
     let _shared = shared();
     let [a, b] = two_namespaces("pods");
@@ -171,6 +179,67 @@ fn hosts_outside_answer_until_a_policy_says_otherwise() {
     answered(&a, &metadata, "metadata");
     deny(&a, "Egress");
     silent(&a, &[&internet[..], &metadata].concat());
+}
+
+#[test]
+fn databases_outside_are_reached_until_a_policy_says_otherwise() {
+    let _shared = shared();
+    let [a, _] = two_namespaces("stores");
+    let stores = node().stores().unwrap_or_else(|error| panic!("{error}"));
+    let targets: Vec<String> = [stores.postgres, stores.redis]
+        .concat()
+        .iter()
+        .map(|at| format!("tcp{}://{at}", if at.is_ipv4() { 4 } else { 6 }))
+        .collect();
+    // They speak other languages than a test pod, and say so or hang up.
+    let reached = dial(&a, &targets);
+    assert!(reached.iter().all(|dial| !dial.silent), "{reached:#?}");
+    deny(&a, "Egress");
+    silent(&a, &targets);
+}
+
+#[test]
+fn databases_let_in_whom_they_were_told_to_until_they_are_told_otherwise() {
+    let _shared = shared();
+    let stores = node().stores().unwrap_or_else(|error| panic!("{error}"));
+    let users = || {
+        let users = stores.sql("SELECT rolname FROM pg_roles WHERE rolcanlogin").unwrap();
+        (users, stores.redis(&["ACL", "USERS"]).unwrap())
+    };
+    stores.admit("first", "one").unwrap();
+    stores.admit("second", "two").unwrap();
+    let (postgres, redis) = users();
+    assert!(["first", "second"].iter().all(|user| postgres.contains(user) && redis.contains(user)));
+    stores.dismiss("first").unwrap();
+    let (postgres, redis) = users();
+    assert!(!postgres.contains("first") && !redis.contains("first"), "{postgres}{redis}");
+    assert!(postgres.contains("second") && redis.contains("second"), "{postgres}{redis}");
+
+    let told = stores.admit("o'neill", "secret").unwrap_err().to_string();
+    assert!(told.contains("write small letters and digits"), "{told}");
+}
+
+#[test]
+fn a_pod_that_claims_a_volume_gets_one_that_its_group_may_write() {
+    let _shared = shared();
+    let [a, _] = two_namespaces("volumes");
+    node().volumes(1).unwrap_or_else(|error| panic!("{error}"));
+    let claim = json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"namespace": a, "name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "16Gi"}}},
+    });
+    let mut pod = pod(&a, "keeper", &[], &[]);
+    let spec = &mut pod["spec"];
+    spec["securityContext"]["fsGroup"] = 65532.into();
+    spec["volumes"] = json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]);
+    spec["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    apply(&claim);
+    apply(&pod);
+    ok(node().kubectl(&["wait", "--for=condition=Ready", "pod/keeper", "-n", &a, "--timeout=60s"]));
+    let folder = node().data_dir().join("volumes/0");
+    assert_eq!(std::fs::metadata(folder).unwrap().gid(), 65532);
 }
 
 #[test]

@@ -104,6 +104,7 @@ fn one_that_ends_leaves_nothing() {
     let node = Node::start(&Options::default()).unwrap_or_else(|error| panic!("{error}"));
     let folder = node.data_dir().to_owned();
     node.outside("internet", &["198.51.100.7"], &[80]).unwrap();
+    node.stores().unwrap_or_else(|error| panic!("{error}"));
     let containers = is_whole(&folder);
     drop(node);
     assert!(!folder.exists());

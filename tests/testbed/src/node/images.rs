@@ -1,9 +1,9 @@
 //! The programs that a node runs in pods, built, and as images.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::error::Result;
-use crate::image::Image;
+use crate::image::archive;
 use crate::node::containers::POD_IMAGE;
 use crate::peers::program;
 
@@ -25,24 +25,9 @@ impl Programs {
     pub(crate) fn build() -> Result<Self> {
         let pod = program("pod", None, ".")?;
         let dns = program("dns", Some("github.com/coredns/coredns"), ".")?;
-        let images = [archive(POD_IMAGE, &pod)?, archive(DNS_IMAGE, &dns)?];
+        let images = [archive(POD_IMAGE, "/program", &pod)?, archive(DNS_IMAGE, "/program", &dns)?];
         let policies = "sigs.k8s.io/kube-network-policies";
         let standard = format!("{policies}/cmd/kube-network-policies/standard");
         Ok(Self { pod, enforcer: program("network", Some(policies), &standard)?, images })
     }
-}
-
-/// The image of one static program, beside it in the cache.
-fn archive(name: &str, program: &Path) -> Result<PathBuf> {
-    let archive = program.with_extension("tar");
-    if !archive.exists() {
-        let image = Image {
-            name: name.into(),
-            files: vec![("/program".into(), program.to_owned())],
-            entrypoint: vec!["/program".into()],
-            user: "65532:65532".into(),
-        };
-        image.archive(&archive)?;
-    }
-    Ok(archive)
 }

@@ -17,9 +17,9 @@ pub(crate) const API_SERVER: u16 = 6443;
 /// The addresses of all pods a cluster may have.
 pub(crate) const PODS: [&str; 2] = ["10.244.0.0/16", "fd00:244::/56"];
 
-/// A network namespace.
+/// A network of its own: that of the node, or of a host outside of the cluster.
 #[derive(Debug, Clone)]
-pub(crate) struct Network {
+pub struct Network {
     name: String,
 }
 
@@ -61,20 +61,23 @@ impl Network {
             network.ip(&format!("addr add {v6}{end}/64 dev {link} nodad"))?;
             network.ip(&format!("link set {link} up"))?;
         }
-        host.ip(&format!("route add default via {v4}1"))?;
-        host.ip(&format!("-6 route add default via {v6}1"))?;
         for address in addresses {
             let by = if address.is_ipv4() { &v4 } else { &v6 };
             host.ip(&format!("addr add {address} dev lo"))?;
             self.ip(&format!("route add {address} via {by}2"))?;
         }
+        // What it sends of itself comes from the first of its addresses, if it has one of that family.
+        for (family, by) in [("-4", &v4), ("-6", &v6)] {
+            let from = addresses.iter().find(|address| address.is_ipv6() == (family == "-6"));
+            let from = from.map_or(String::new(), |address| format!(" src {address}"));
+            host.ip(&format!("{family} route add default via {by}1{from}"))?;
+        }
         Ok(host)
     }
 
     /// A command that runs a program in it.
-    ///
-    /// By nsenter: `ip netns exec` mounts /sys anew, without cgroups, and kubelet ends when it finds none.
-    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+    // By nsenter: `ip netns exec` mounts /sys anew, without cgroups, and kubelet ends when it finds none.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.name)).arg(program);
         command

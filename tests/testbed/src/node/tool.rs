@@ -6,9 +6,14 @@ use crate::error::{Doing, Error, Result};
 
 /// Runs a command to its end.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
+    output(command).map(|_| ())
+}
+
+/// As [`run`], and returns what it printed.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.output().doing("running", command.get_program())?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();

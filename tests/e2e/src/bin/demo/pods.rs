@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use catalyst_e2e::Installation;
-use catalyst_testbed::{Dialled, Node, Result, pod};
+use catalyst_testbed::{Dialled, Node, Result};
 
 use crate::PATIENCE;
 use crate::screen::{done, indented, say, title};
@@ -49,15 +49,9 @@ pub(crate) fn fenced(catalyst: &Installation, node: &Node) -> Result<()> {
     let since = Instant::now();
     let addresses = OUTSIDE.map(|(_, address, ..)| address);
     node.outside("outside", &addresses, &OUTSIDE.map(|(_, _, port, _)| port))?;
-    let pods = [ORDERS].into_iter().chain(INSIDE.map(|(namespace, name, ..)| (namespace, name)));
-    for (namespace, name) in pods.clone() {
-        let labels = [("cra.diagrid.io/app", name)];
-        catalyst.apply(&pod(namespace, name, &labels, &[INSIDE[0].2]).to_string());
-    }
-    for (namespace, name) in pods {
-        let ready = "--for=condition=Ready --timeout=60s";
-        catalyst.kubectl(&format!("wait -n {namespace} {ready} pod/{name}"));
-    }
+    let apps = [ORDERS].into_iter().chain(INSIDE.map(|(namespace, name, ..)| (namespace, name)));
+    let pods: Vec<_> = apps.map(|(namespace, name)| (namespace, name, Some(name))).collect();
+    catalyst.run_pods(&pods, &[INSIDE[0].2]);
     done("they run: orders and checkout in prj-shop, web in prj-blog", since);
 
     title("orders dials");

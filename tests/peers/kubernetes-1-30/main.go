@@ -1,0 +1,1 @@
+../kubernetes-1-24/main.go
