@@ -6,6 +6,8 @@
 #|   make setup      installs what pods need from Debian; demo and test begin with it
 #|   make check      lints only
 #|   make image      the image of the chart, target/image/catalyst.tar, without a container engine
+#|   make matrix     the promises on older Kubernetes and helm, and two builds of the image; the first time takes an hour
+#|   make kills      kills each part of Dapr's control plane and of ours under load, and counts what failed
 #|   make bench      how fast it is, against a plain client that does the same; writes target/bench.json
 #|   make mutants    shows that each promise can be broken: turns one line off at a time, and its test has to fail
 #|   make fuzz       feeds `catalyst render` what a fuzzer thinks of, for SECONDS=60; needs a C++ compiler
@@ -16,7 +18,7 @@
 
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin:/usr/sbin:/sbin
 
-.PHONY: help setup demo down test bench mutants fuzz check image generate
+.PHONY: help setup demo down test matrix kills bench mutants fuzz check image generate
 
 help:
 	@sed -n 's/^#| \{0,1\}//p' Makefile
@@ -33,6 +35,12 @@ down:
 
 test: setup
 	@.ci/prepared .ci/test
+
+matrix:
+	@.ci/prepared .ci/lively .ci/matrix
+
+kills: setup image
+	@.ci/prepared .ci/lively cargo test -p catalyst -p catalyst-e2e --test kills
 
 bench:
 	@.ci/prepared .ci/lively cargo build --release -p catalyst -p catalyst-bench --bins

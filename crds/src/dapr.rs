@@ -1,10 +1,12 @@
-//! The one upstream kind that the spine writes: Dapr's Configuration, as far as it is used.
+//! Dapr's own kinds: the one that Catalyst writes, and definitions of all for clusters that have none yet.
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, from_value, json};
 
-/// How one Dapr server behaves. Only the fields that Catalyst sets; Dapr owns the kind and ships its CRD.
+/// How one Dapr server behaves. Dapr owns the kind: what is in it is taken as it is.
 #[derive(
     Clone, CustomResource, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize,
 )]
@@ -16,29 +18,76 @@ use serde::{Deserialize, Serialize};
     namespaced,
     derive = "PartialEq"
 )]
-#[serde(rename_all = "camelCase")]
 pub struct ConfigurationSpec {
-    /// Who may call this app.
-    pub access_control: AccessControl,
-    /// The same as `metrics`, by its older name: Dapr's CRD defaults both, so both are written out.
-    pub metric: Metrics,
-    /// Whether the server shows metrics.
-    pub metrics: Metrics,
+    /// Every field, by Dapr's names.
+    #[serde(flatten)]
+    pub fields: Map<String, Value>,
 }
 
-/// Whether a Dapr server shows metrics.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub struct Metrics {
-    /// On or off.
-    pub enabled: bool,
+/// Each kind of Dapr's: version, name, plural, whether it is for some apps only, whether a store of secrets may be named.
+/// <https://github.com/dapr/dapr/tree/v1.18.3/charts/dapr/crds>
+const KINDS: [(&str, &str, &str, bool, bool); 7] = [
+    ("v1alpha1", "Component", "components", true, true),
+    ("v1alpha1", "Configuration", "configurations", false, false),
+    ("v1alpha1", "HTTPEndpoint", "httpendpoints", true, true),
+    ("v1alpha1", "MCPServer", "mcpservers", true, true),
+    ("v1alpha1", "Resiliency", "resiliencies", true, false),
+    ("v2alpha1", "Subscription", "subscriptions", true, false),
+    ("v1alpha1", "WorkflowAccessPolicy", "workflowaccesspolicies", true, false),
+];
+
+/// Definitions of Dapr's kinds, for a cluster without Dapr's own: the same names and versions, and of what is in them no
+/// more than the configuration stream needs to know. Dapr judges the rest.
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    KINDS.iter().filter_map(|kind| from_value(definition(kind)).ok()).collect()
 }
 
-/// Who may call an app.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct AccessControl {
-    /// What holds for a caller that no policy names: `allow` or `deny`.
-    pub default_action: String,
-    /// The trust domain of this app's own SVID.
-    pub trust_domain: String,
+fn definition((version, kind, plural, scoped, stored): &(&str, &str, &str, bool, bool)) -> Value {
+    let mut properties = json!({
+        "apiVersion": {"type": "string"},
+        "kind": {"type": "string"},
+        "metadata": {"type": "object"},
+        "spec": {
+            "type": "object",
+            "description": "As Dapr has it.",
+            "x-kubernetes-preserve-unknown-fields": true,
+        },
+    });
+    if *scoped {
+        properties["scopes"] = json!({
+            "type": "array",
+            "description": "The app ids that it is for. Absent means every app of the namespace.",
+            "items": {"type": "string", "maxLength": 64},
+            "maxItems": 4096,
+        });
+    }
+    if *stored {
+        properties["auth"] = json!({
+            "type": "object",
+            "description": "Where its secrets are. Absent means Secrets and SecretRefs of the namespace.",
+            "properties": {"secretStore": {"type": "string", "maxLength": 253}},
+        });
+    }
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.dapr.io")},
+        "spec": {
+            "group": "dapr.io",
+            "names": {
+                "kind": kind,
+                "listKind": format!("{kind}List"),
+                "plural": plural,
+                "singular": kind.to_lowercase(),
+                "categories": ["dapr"],
+            },
+            "scope": "Namespaced",
+            "versions": [{
+                "name": version,
+                "served": true,
+                "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": properties}},
+            }],
+        },
+    })
 }

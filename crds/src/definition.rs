@@ -65,6 +65,8 @@ fn definition<K: CustomResourceExt>(
         }
         if let Some(spec) = properties.get_mut("spec").filter(|spec| spec.required.is_none()) {
             spec.default = Some(JSON(json!({})));
+            // Below 1.25 kubectl looks for what is required by itself, and knows no defaults.
+            root.required = None;
         }
     }
     crd

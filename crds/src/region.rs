@@ -37,6 +37,72 @@ pub struct RegionSpec {
     /// How much the region takes on. Lowering a limit evicts nobody.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Capacity>,
+    /// The Dapr that the region runs, as in `dapr: {version: 1.18.3}`. Absent means none: apps then have identities,
+    /// tokens and a fence, and no Dapr server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dapr: Option<Dapr>,
+}
+
+/// The Dapr of a region: its control plane, and a server for each app.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "(has(self.scheduler) && has(self.scheduler.replicas) ? self.scheduler.replicas : 1) == (has(oldSelf.scheduler) && has(oldSelf.scheduler.replicas) ? oldSelf.scheduler.replicas : 1)",
+        "message": "scheduler.replicas can't be changed, as its members are fixed when they are made: write what was there",
+    },
+    {
+        "rule": "(has(self.scheduler) && has(self.scheduler.volume)) ? (has(oldSelf.scheduler) && has(oldSelf.scheduler.volume) && self.scheduler.volume == oldSelf.scheduler.volume) : !(has(oldSelf.scheduler) && has(oldSelf.scheduler.volume))",
+        "message": "scheduler.volume can't be added, changed or removed later: write what was there",
+    },
+]))]
+#[serde(rename_all = "camelCase")]
+pub struct Dapr {
+    /// The version of Dapr, such as 1.18.3: of its images, and so of what every app of the region speaks to.
+    #[schemars(schema_with = "crate::schema::dapr_version")]
+    pub version: String,
+    /// Where Dapr's images lie, such as `registry.example.com/dapr`. Absent means `ghcr.io/dapr`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::registry")]
+    pub registry: Option<String>,
+    /// The domain of the cluster's DNS. Absent means `cluster.local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::trust_domain")]
+    pub cluster_domain: Option<String>,
+    /// The scheduler, which keeps jobs, reminders and workflows. Absent means one that forgets them when its pod goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Scheduler>,
+}
+
+/// How the scheduler runs.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.replicas) || self.replicas == 1 || has(self.volume)",
+        "message": "replicas 3 needs a volume: a member that loses its data can't come back; write volume: {size: 16Gi}",
+    },
+]))]
+#[serde(rename_all = "camelCase")]
+pub struct Scheduler {
+    /// How many members, which decide by majority: 1 or 3. Absent means 1. It can't be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3), extend("enum" = [1, 3]))]
+    pub replicas: Option<i32>,
+    /// What keeps the data of each member. Absent means that it goes with its pod. It can't be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Volume>,
+}
+
+/// A volume for each member.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// How large, such as `16Gi`.
+    #[schemars(schema_with = "crate::schema::quantity")]
+    pub size: String,
+    /// The `StorageClass`. Absent means the cluster's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::object_name")]
+    pub storage_class_name: Option<String>,
 }
 
 /// The region's root of identity.
@@ -52,6 +118,11 @@ pub struct Trust {
     /// The SPIFFE trust domain, such as `eu.example.com`. It is part of every identity and can't be changed.
     #[schemars(schema_with = "crate::schema::trust_domain")]
     pub domain: String,
+    /// How long the certificate of an app or of a part of Dapr is valid, such as `24h`; each renews its own after half
+    /// of it. Absent means `24h`.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "workloadCertTTL")]
+    #[schemars(schema_with = "crate::schema::duration")]
+    pub workload_cert_ttl: Option<String>,
 }
 
 /// Network rules of the region.
@@ -164,6 +235,10 @@ pub struct RegionStatus {
     /// How much of the capacity is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<CapacityUsed>,
+    /// What vouches for the identities of this region, as PEM: roots that each end a chain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 65536))]
+    pub trust_anchors: Option<String>,
 }
 
 /// How much of the region's capacity is used.

@@ -94,6 +94,12 @@ fn map(values: &Schema, max: usize) -> Schema {
     json_schema!({ "type": "object", "additionalProperties": values, "maxProperties": max })
 }
 
+/// What the API server makes of a map that loses its last key.
+fn nullable(mut map: Schema) -> Schema {
+    map.insert("nullable".into(), true.into());
+    map
+}
+
 pub(crate) fn namespace(_: &mut SchemaGenerator) -> Schema {
     string(DNS_LABEL, 63)
 }
@@ -121,6 +127,51 @@ pub(crate) fn trust_domain(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// Not empty: absent means every app, and a template must not widen by accident.
+/// Of the minor version whose servers the configuration stream knows.
+pub(crate) fn dapr_version(_: &mut SchemaGenerator) -> Schema {
+    string(r"^1\.18\.[0-9]{1,3}$", 16)
+}
+
+/// A registry with a path or without one, and no tag.
+pub(crate) fn registry(_: &mut SchemaGenerator) -> Schema {
+    string(
+        r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?(/[a-z0-9]([-a-z0-9._]*[a-z0-9])?)*$",
+        200,
+    )
+}
+
+/// Hours, minutes and seconds, as Go writes them.
+pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
+    string("^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$", 24)
+}
+
+pub(crate) fn quantity(_: &mut SchemaGenerator) -> Schema {
+    string(QUANTITY, 64)
+}
+
+/// A URL of an app: scheme, host and port.
+pub(crate) fn app_url(_: &mut SchemaGenerator) -> Schema {
+    string("^(http|https|grpc|grpcs|h2c)://[^/@?# ]+$", 512)
+}
+
+/// A path on an app.
+pub(crate) fn path(_: &mut SchemaGenerator) -> Schema {
+    string("^/[^ ]*$", 1024)
+}
+
+/// A size in bytes that Dapr takes, such as `4Mi`.
+pub(crate) fn bytes(_: &mut SchemaGenerator) -> Schema {
+    string("^[0-9]{1,9}(Ki|Mi|Gi)?$", 16)
+}
+
+pub(crate) fn resource_quantities(generate: &mut SchemaGenerator) -> Schema {
+    nullable(map(&quantity(generate), 8))
+}
+
+pub(crate) fn annotations(_: &mut SchemaGenerator) -> Schema {
+    nullable(map(&json_schema!({ "type": "string", "maxLength": 4096 }), 32))
+}
+
 pub(crate) fn app_ids(_: &mut SchemaGenerator) -> Schema {
     atomic(set(&string(APP_ID, 58), 1, MAX_NAMES))
 }
@@ -196,9 +247,7 @@ pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
         "maxLength": 64,
         "minimum": 0,
     });
-    let mut quantities = map(&quantity, MAX_QUOTAS);
-    quantities.insert("nullable".into(), true.into());
-    quantities
+    nullable(map(&quantity, MAX_QUOTAS))
 }
 
 pub(crate) fn conditions(generate: &mut SchemaGenerator) -> Schema {

@@ -12,9 +12,10 @@ use serde_json::Value;
 const RELEASE: &str = "catalyst-system";
 
 /// Files of `policies/`, and the value of the chart that they depend on.
-const POLICIES: [(&str, Option<&str>); 7] = [
+const POLICIES: [(&str, Option<&str>); 8] = [
     ("accounts.yaml", None),
     ("roles.yaml", None),
+    ("dapr.yaml", None),
     ("people.yaml", Some("people.enabled")),
     ("admission/agent.yaml", Some("admissionPolicy.enabled")),
     ("admission/fence.yaml", Some("admissionPolicy.enabled")),
@@ -98,10 +99,10 @@ fn template(text: &str, condition: Option<&str>) -> String {
         .split("\n---\n")
         .filter(|document| !is_namespace(document, RELEASE))
         .map(|document| {
-            if is_namespace(document, "catalyst-secrets") {
-                guarded(document, "secretsNamespace.create")
-            } else {
-                document.to_owned()
+            let mut made = ["secrets", "dapr"].into_iter();
+            match made.find(|name| is_namespace(document, &format!("catalyst-{name}"))) {
+                Some(name) => guarded(document, &format!("{name}Namespace.create")),
+                None => document.to_owned(),
             }
         })
         .collect();

@@ -46,15 +46,7 @@ const AGENT: &str = concat!("catalyst/", env!("CARGO_PKG_VERSION"));
 /// # Errors
 /// When there is no cluster to talk to, the port is taken, or another process took the lease over.
 pub async fn run(options: Options) -> Result<()> {
-    let mut config =
-        Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod")?;
-    config.connect_timeout = Some(CONNECT);
-    config.read_timeout = Some(READ);
-    // Ours obeys Retry-After and gives up after seconds; the client's own may hang for minutes.
-    config.default_retry = false;
-    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
-    let client = Client::try_from(config).context("the kubeconfig can't be used")?;
-
+    let client = client().await?;
     let metrics = Metrics::default();
     let cluster = Arc::new(Cluster::new(client, Gate::default(), metrics.clone()));
     let mut kernel = Kernel::new(Some(Arc::clone(&cluster)));
@@ -83,6 +75,18 @@ pub async fn run(options: Options) -> Result<()> {
         _ = term.recv() => finish(&stop, holding).await,
         _ = interrupt.recv() => finish(&stop, holding).await,
     }
+}
+
+/// A client of the cluster that a kubeconfig or a pod's account names.
+pub(crate) async fn client() -> Result<Client> {
+    let mut config =
+        Config::infer().await.context("no cluster: set KUBECONFIG, or run in a pod")?;
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(READ);
+    // Ours obeys Retry-After and gives up after seconds; the client's own may hang for minutes.
+    config.default_retry = false;
+    config.headers.push((USER_AGENT, HeaderValue::from_static(AGENT)));
+    Client::try_from(config).context("the kubeconfig can't be used")
 }
 
 /// Lets go of the lease. The controllers have stopped: they ran in the branch that was left.

@@ -127,10 +127,8 @@ fn no_object_is_planned_twice() {
 fn what_is_ours_says_so_and_whose_it_is() {
     law_of_objects(|case, object| {
         let label = |name: &str| object.manifest["metadata"]["labels"][name].as_str();
-        holds(
-            label(names::PROJECT) == Some(project_of(object)?),
-            "the project label names another one",
-        )?;
+        let project = label(names::PROJECT);
+        holds(project == project_of(object)?, "the project label names another one")?;
         holds(label(names::CONTROLLER).is_some(), "it has no controller label")?;
         let managed = (object.tenure == Tenure::Ours).then_some(names::CATALYST);
         holds(label(names::MANAGED_BY) == managed, "managed-by is for what we made, all of it")?;
@@ -152,7 +150,7 @@ fn who_owns_what_follows_one_rule() {
             match (&*object.key.resource.kind, metadata["labels"][names::CONTROLLER].as_str()) {
                 ("Namespace", _) => object.tenure == Tenure::Ours && !is_kept,
                 // Nothing inside a project namespace is owned by the Project: there the labels count.
-                (_, concern) => matches!(concern, Some("identity" | "secret")),
+                (_, concern) => matches!(concern, Some("identity" | "server" | "secret")),
             };
         holds(owners.len() == usize::from(is_owned), "it has an owner too many, or lacks one")?;
         for owner in owners {
@@ -167,18 +165,22 @@ fn who_owns_what_follows_one_rule() {
 }
 
 #[test]
-fn nothing_lies_outside_of_the_project_but_its_namespace() {
+fn nothing_lies_outside_of_a_project_but_its_namespace_and_the_control_plane_of_dapr() {
     law_of_objects(|_, object| project_of(object).map(drop));
 }
 
-/// The project of an object by where it lies.
-fn project_of(object: &Object) -> Result<&str, String> {
+/// The project of an object by where it lies; `None` for Dapr's control plane.
+fn project_of(object: &Object) -> Result<Option<&str>, String> {
     let namespace = match &object.key.namespace {
         Some(namespace) => namespace,
         None if object.key.resource.kind == "Namespace" => &object.key.name,
         None => return Err("it is cluster-scoped".into()),
     };
-    names::project_of(namespace).ok_or_else(|| format!("it lies in {namespace}"))
+    match names::project_of(namespace) {
+        None if namespace == names::DAPR_NAMESPACE => Ok(None),
+        None => Err(format!("it lies in {namespace}")),
+        project => Ok(project),
+    }
 }
 
 #[test]
@@ -212,9 +214,10 @@ fn every_namespace_that_we_may_write_in_is_closed_first() {
 
 #[test]
 fn no_list_or_map_is_empty() {
-    // The API server drops them, so every apply would write again, for ever. Selectors are structs, not maps.
+    // The API server drops them, so every apply would write again, for ever. Selectors and volumes are structs, not maps.
     fn empty(value: &Value, at: &str) -> Option<String> {
-        let is_selector = at.ends_with("podSelector") || at.ends_with("namespaceSelector");
+        let is_selector =
+            ["podSelector", "namespaceSelector", "emptyDir"].iter().any(|one| at.ends_with(one));
         match value {
             Value::Null => Some(at.into()),
             Value::Array(items) if items.is_empty() => Some(at.into()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalyst_crds::dapr::{AccessControl, Configuration, ConfigurationSpec, Metrics};
+use catalyst_crds::dapr::{Configuration, ConfigurationSpec};
 use catalyst_crds::{AppIdentity, Project, Region};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -10,7 +10,7 @@ use kube::Resource as _;
 use serde_json::{Map, Value, json};
 
 use crate::home::home;
-use crate::{Datum, Invalid, Keep, Key, Object, Owner, Plan, names, region};
+use crate::{Datum, Invalid, Keep, Key, Object, Owner, Plan, names, region, server};
 
 /// The concern, as labels and field manager name it.
 pub const CONCERN: &str = "identity";
@@ -34,6 +34,8 @@ pub struct World {
     pub bound: bool,
     /// Whether the server knows Dapr's kinds.
     pub dapr: bool,
+    /// The Configuration that the app's `appConfig` names, if there is one.
+    pub app_config: Option<Arc<Configuration>>,
 }
 
 /// What should exist for one app.
@@ -85,22 +87,30 @@ pub fn plan(app: &AppIdentity, world: &World) -> Result<Plan, Invalid> {
     let mut objects = vec![
         service_account(app, project),
         token_secret(app, project, revision),
-        connection(app, project, &token),
+        connection(app, project, region, &token),
     ];
-    let problem = if world.dapr {
-        objects.push(configuration(app, project, domain));
-        None
+    let before = revision.checked_sub(1).filter(|before| *before > 0);
+    let before = before.map(|before| Key::of::<Secret>(Some(namespace), &token_name(name, before)));
+    let mut keep: Vec<Key> = before.into_iter().collect();
+    let mut problem = None;
+    if world.dapr {
+        match configured(app, domain, world.app_config.as_deref()) {
+            Ok(spec) => objects.push(configuration(app, project, spec)),
+            Err(invalid) => {
+                // Its server runs on with the one that stands.
+                keep.push(Key::of::<Configuration>(Some(namespace), &dapr_name(name)));
+                problem = Some(invalid);
+            }
+        }
     } else {
-        Some(Invalid::waits(
+        problem = Some(Invalid::waits(
             "DaprMissing",
             "the cluster does not know Dapr's kinds: install the CRDs of Dapr (configurations.dapr.io)",
-        ))
-    };
-    let before = revision.checked_sub(1).filter(|before| *before > 0);
-    let keep = before.map(|before| Key::of::<Secret>(Some(namespace), &token_name(name, before)));
+        ));
+    }
     Ok(Plan {
         objects,
-        keep: Keep::These(keep.into_iter().collect()),
+        keep: Keep::These(keep),
         problem,
         status: status(domain, namespace, name, &token),
         ..Plan::default()
@@ -186,19 +196,29 @@ fn app_id(name: &str) -> Result<(), Invalid> {
 }
 
 /// What every child of an app is called: never as the app itself, which could be the tenant's own.
-fn dapr_name(app: &str) -> String {
+pub(crate) fn dapr_name(app: &str) -> String {
     format!("{app}-dapr")
 }
 
+/// The app whose child bears a name.
+pub(crate) fn app_of(name: &str) -> Option<&str> {
+    name.strip_suffix("-dapr").filter(|app| !app.is_empty())
+}
+
 /// The token Secret of a revision.
-fn token_name(app: &str, revision: i32) -> String {
+pub(crate) fn token_name(app: &str, revision: i32) -> String {
     format!("{app}-dapr-token-{revision}")
 }
 
 /// The account that the app's Dapr server runs as.
 fn service_account(app: &AppIdentity, project: &Project) -> Object {
+    let annotations = app.spec.service_account.as_ref().map(|account| account.annotations.clone());
+    let metadata = ObjectMeta {
+        annotations: annotations.filter(|annotations| !annotations.is_empty()),
+        ..inside(app, &dapr_name(app_name(app)))
+    };
     owner(app, project).owns(&ServiceAccount {
-        metadata: inside(app, &dapr_name(app_name(app))),
+        metadata,
         automount_service_account_token: Some(false),
         ..ServiceAccount::default()
     })
@@ -214,10 +234,13 @@ fn token_secret(app: &AppIdentity, project: &Project, revision: i32) -> Object {
 }
 
 /// The Secret that an application uses, always with the current values.
-fn connection(app: &AppIdentity, project: &Project, token: &str) -> Object {
+fn connection(app: &AppIdentity, project: &Project, region: &Region, token: &str) -> Object {
     let mut object = secret(app, project, &dapr_name(app_name(app)));
     let current = Datum::CopyOf { secret: token.into(), key: TOKEN_KEY.into() };
     object.data.insert("DAPR_API_TOKEN".into(), current);
+    for (variable, url) in server::urls(app, region).into_iter().flatten() {
+        object.data.insert(variable.into(), Datum::Text(url));
+    }
     object
 }
 
@@ -228,16 +251,58 @@ fn secret(app: &AppIdentity, project: &Project, name: &str) -> Object {
 }
 
 /// The Dapr configuration, whose trust domain Sentry puts into the app's SVID.
-fn configuration(app: &AppIdentity, project: &Project, domain: &str) -> Object {
-    let access_control =
-        AccessControl { default_action: "allow".into(), trust_domain: domain.into() };
-    let shown = Metrics { enabled: true };
-    let mut configuration = Configuration::new(
-        &dapr_name(app_name(app)),
-        ConfigurationSpec { access_control, metric: shown, metrics: shown },
-    );
-    configuration.metadata = inside(app, &dapr_name(app_name(app)));
+fn configuration(app: &AppIdentity, project: &Project, spec: Map<String, Value>) -> Object {
+    let name = dapr_name(app_name(app));
+    let mut configuration = Configuration::new(&name, ConfigurationSpec { fields: spec });
+    configuration.metadata = inside(app, &name);
     owner(app, project).owns(&configuration)
+}
+
+/// What `spec.appConfig` says, with the region's trust domain in it.
+fn configured(
+    app: &AppIdentity,
+    domain: &str,
+    theirs: Option<&Configuration>,
+) -> Result<Map<String, Value>, Invalid> {
+    let mut spec = match (&app.spec.app_config, theirs) {
+        (None, _) => Map::new(),
+        (Some(_), Some(theirs)) => theirs.spec.fields.clone(),
+        (Some(wanted), None) => {
+            let namespace = app.metadata.namespace.as_deref().unwrap_or_default();
+            return Err(Invalid::waits(
+                "AppConfigMissing",
+                format!(
+                    "spec.appConfig is \"{wanted}\": there is no Configuration (dapr.io) of that name in {namespace} that is \
+                     not Catalyst's; create it, or leave the field out"
+                ),
+            ));
+        }
+    };
+    let refused = |message: String| Invalid::new("InvalidAppConfig", message);
+    let named = app.spec.app_config.as_deref().unwrap_or_default();
+    if spec.contains_key("mtls") {
+        return Err(refused(format!(
+            "spec.mtls of Configuration \"{named}\" is the control plane's to say: leave it out"
+        )));
+    }
+    let access = spec.entry("accessControl").or_insert_with(|| json!({}));
+    let Some(access) = access.as_object_mut() else {
+        return Err(refused(format!(
+            "spec.accessControl of Configuration \"{named}\" is no object: write one, or leave it out"
+        )));
+    };
+    if let Some(other) = access.get("trustDomain").filter(|other| *other != domain) {
+        return Err(refused(format!(
+            "spec.accessControl.trustDomain of Configuration \"{named}\" is {other}: the region's is \"{domain}\"; write that, \
+             or leave it out"
+        )));
+    }
+    access.insert("trustDomain".into(), json!(domain));
+    access.entry("defaultAction").or_insert_with(|| json!("allow"));
+    // Dapr's definition defaults both, so both are written out.
+    let shown = spec.entry("metrics").or_insert_with(|| json!({"enabled": true})).clone();
+    spec.entry("metric").or_insert(shown);
+    Ok(spec)
 }
 
 fn app_name(app: &AppIdentity) -> &str {

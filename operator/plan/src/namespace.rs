@@ -170,7 +170,7 @@ fn furnish(project: &Project, world: &World, namespace: Option<Object>, ours: bo
     }
 }
 
-/// A role in each project namespace, and the account of the release that it is bound to.
+/// A role in each project namespace, and the account that it is bound to.
 struct Binding {
     role: &'static str,
     account: &'static str,
@@ -182,6 +182,10 @@ const BINDINGS: [Binding; 2] = [
     Binding { role: SECRETS_BINDING, account: "catalyst-secrets" },
 ];
 
+/// What the configuration stream may do in a project, where the Region runs Dapr: read the secrets that components name.
+const STREAM: Binding =
+    Binding { role: "catalyst-project-stream", account: "catalyst-config-stream" };
+
 /// The binding without which the agent can write nothing in a project.
 pub const AGENT_BINDING: &str = "catalyst-project";
 
@@ -189,10 +193,14 @@ pub const AGENT_BINDING: &str = "catalyst-project";
 pub const SECRETS_BINDING: &str = "catalyst-project-secrets";
 
 fn bindings(project: &Project, world: &World) -> Vec<Object> {
-    BINDINGS.iter().map(|binding| role_binding(project, world, binding)).collect()
+    let release = world.release.as_str();
+    let streams = world.region.as_ref().is_some_and(|region| region.spec.dapr.is_some());
+    let stream = streams.then(|| role_binding(project, names::DAPR_NAMESPACE, &STREAM));
+    let bindings = BINDINGS.iter().map(|binding| role_binding(project, release, binding));
+    bindings.chain(stream).collect()
 }
 
-fn role_binding(project: &Project, world: &World, binding: &Binding) -> Object {
+fn role_binding(project: &Project, namespace: &str, binding: &Binding) -> Object {
     owner(project).owns(&RoleBinding {
         metadata: inside(project, binding.role),
         role_ref: RoleRef {
@@ -203,7 +211,7 @@ fn role_binding(project: &Project, world: &World, binding: &Binding) -> Object {
         subjects: Some(vec![Subject {
             kind: "ServiceAccount".into(),
             name: binding.account.into(),
-            namespace: Some(world.release.clone()),
+            namespace: Some(namespace.into()),
             api_group: None,
         }]),
     })

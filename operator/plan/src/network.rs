@@ -1,5 +1,6 @@
 //! Keeps a project's namespace fenced: what the rules of Region, Project and team open, and nothing else.
 
+mod control_plane;
 mod delegation;
 mod parts;
 mod platform;
@@ -25,6 +26,8 @@ use crate::mutant;
 use crate::names::{FENCE, namespace_of};
 use crate::plan::{Finding, Invalid, Keep, Key, Live, Owner, Plan};
 
+pub use self::control_plane::ApiServer;
+pub(crate) use self::control_plane::control_plane;
 use self::delegation::Delegation;
 use self::platform::Platform;
 pub use self::platform::validate_region;

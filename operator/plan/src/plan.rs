@@ -94,6 +94,31 @@ pub struct Live {
     pub deleting: bool,
     /// A hash of each top-level field but `metadata` and `status`.
     pub content: Content,
+    /// For what runs pods: how far they are.
+    pub rollout: Option<Rollout>,
+}
+
+/// How far the pods of a `Deployment` or `StatefulSet` are, as its controller last said.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Rollout {
+    /// Whether that controller has seen what stands.
+    pub observed: bool,
+    /// How many pods are asked for.
+    pub wanted: i32,
+    /// How many run what is asked for now.
+    pub updated: i32,
+    /// How many are ready, older ones among them.
+    pub ready: i32,
+    /// How many there are, older ones among them.
+    pub present: i32,
+}
+
+impl Rollout {
+    /// Whether as many pods as asked for run what is asked for, all of them ready, and no older one is left.
+    pub fn is_done(&self) -> bool {
+        self.observed
+            && [self.updated, self.ready, self.present].iter().all(|count| *count == self.wanted)
+    }
 }
 
 /// A hash of each of some fields. There is one for every object that is watched, so names are hashes too.
@@ -200,7 +225,7 @@ pub struct Object {
 pub struct Owner {
     /// The concern that plans, such as `network`.
     pub concern: &'static str,
-    /// The project.
+    /// The project; empty for what belongs to the whole region.
     pub project: String,
     /// The UID of the primary.
     pub uid: String,
@@ -217,8 +242,10 @@ impl Owner {
             (names::CONTROLLER, self.concern),
             (names::OWNER_UID, self.uid.as_str()),
         ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| (name.to_string(), value.to_string()))
-        .into()
+        .collect()
     }
 
     /// A manifest of ours: `child` with our labels added and our ownerReference, if there is one.
@@ -226,7 +253,20 @@ impl Owner {
     where
         K: kube::Resource<DynamicType = ()> + Serialize,
     {
-        let mut object = Object::new(child);
+        self.marked(Object::new(child))
+    }
+
+    /// The same for a manifest that is written as such, with `metadata.name` and `metadata.namespace`: what the types
+    /// of a kind would leave out stays in.
+    pub fn keeps<K: kube::Resource<DynamicType = ()>>(&self, mut manifest: Value) -> Object {
+        let at = |field: &str| manifest["metadata"][field].as_str();
+        let key = Key::of::<K>(at("namespace"), at("name").unwrap_or_default());
+        manifest["apiVersion"] = json!(key.resource.api_version());
+        manifest["kind"] = json!(key.resource.kind);
+        self.marked(Object { key, manifest, tenure: Tenure::Ours, data: BTreeMap::new() })
+    }
+
+    fn marked(&self, mut object: Object) -> Object {
         let metadata = &mut object.manifest["metadata"];
         for (name, value) in self.labels() {
             metadata["labels"][name] = json!(value);
@@ -269,6 +309,7 @@ impl Default for Keep {
 }
 
 /// What should exist for one primary, by one concern.
+#[allow(clippy::struct_excessive_bools, reason = "each is a word of its own to the kernel")]
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// What should exist, in apply order.
@@ -289,12 +330,19 @@ pub struct Plan {
     pub suspended: bool,
     /// Whether another concern's finding speaks for the primary, so that this plan gives no verdict.
     pub silent: bool,
+    /// Whether the concern was not asked for: it shows no condition, and Ready does not wait for one.
+    pub unasked: bool,
 }
 
 impl Plan {
     /// The plan for a suspended primary: nothing is made, nothing is removed.
     pub fn suspended() -> Self {
         Self { keep: Keep::All, suspended: true, ..Self::default() }
+    }
+
+    /// The plan for a primary that does not ask for what the concern makes: what it made before goes.
+    pub fn unasked() -> Self {
+        Self { unasked: true, ..Self::default() }
     }
 }
 

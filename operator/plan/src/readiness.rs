@@ -14,9 +14,9 @@ use crate::{Invalid, mutant};
 /// not True gives Ready its reason.
 pub fn needs(kind: &str) -> &'static [&'static str] {
     match kind {
-        "Region" => &["Accepted"],
+        "Region" => &["Accepted", "TrustReady", "DaprReady"],
         "Project" => &["Accepted", "NamespaceReady", "NetworkReady"],
-        "AppIdentity" => &["IdentityReady"],
+        "AppIdentity" => &["IdentityReady", "ServerReady"],
         "EgressPolicy" => &["NetworkReady"],
         "SecretRef" => &["Resolved"],
         _ => &[],
@@ -43,6 +43,8 @@ pub struct Verdict {
     pub warnings: Vec<String>,
     /// Whether the object's owner suspended it.
     pub suspended: bool,
+    /// Whether nothing was asked for: no condition shows.
+    pub unasked: bool,
     /// Fields of the status beside the conditions.
     pub status: Map<String, Value>,
 }
@@ -78,6 +80,7 @@ pub fn fold(spoken: &Spoken<'_>) -> Option<Value> {
     let mut conditions = Vec::new();
     for need in needs {
         match spoken.verdicts.get(need) {
+            Some(verdict) if verdict.unasked => {}
             Some(verdict) => conditions.push(judged(need, verdict)),
             None => conditions.extend(standing(spoken.standing, need)),
         }
@@ -123,6 +126,20 @@ fn noted(type_: &str, reason: &str, verdict: &Verdict) -> Condition {
         Some(problem) => ("False", problem.reason, problem.message.clone()),
     };
     condition(type_, status, reason, message, verdict.generation)
+}
+
+/// What another process says of an object, in a condition of its own.
+pub(crate) fn told(
+    type_: &str,
+    problem: Option<&Invalid>,
+    generation: i64,
+    status: &Value,
+    now: Timestamp,
+) -> Condition {
+    let verdict = Verdict { generation, problem: problem.cloned(), ..Verdict::default() };
+    let mut condition = judged(type_, &verdict);
+    carry(&mut condition, status, now);
+    condition
 }
 
 /// Ready, and Reconciling or Stalled while they are true.
@@ -322,7 +339,10 @@ mod tests {
     #[test]
     fn a_note_is_true_false_or_unknown_and_ready_does_not_ask_for_it() {
         let region = |note: Option<Option<Invalid>>, standing: &Value| {
-            let mut verdicts: BTreeMap<_, _> = [("Accepted", said(1, None))].into();
+            let unasked = || Verdict { generation: 1, unasked: true, ..Verdict::default() };
+            let mut verdicts: BTreeMap<_, _> =
+                [("Accepted", said(1, None)), ("TrustReady", unasked()), ("DaprReady", unasked())]
+                    .into();
             verdicts.extend(note.map(|problem| ("NetworkPolicyEnforced", said(1, problem))));
             let status = fold(&Spoken {
                 kind: "Region",
@@ -334,6 +354,7 @@ mod tests {
             });
             let status = status.unwrap();
             assert_eq!(status_of(&status, "Ready"), Some(("True".into(), "Ready".into())));
+            assert_eq!(status_of(&status, "DaprReady"), None, "nobody asked for Dapr");
             status
         };
         let not = || Invalid::new("NotEnforced", "install one");

@@ -61,18 +61,7 @@ pub fn plan(reference: &SecretRef, world: &World) -> Result<Plan, Invalid> {
         return leave(project);
     }
     let project_name = project.metadata.name.as_deref().unwrap_or_default();
-    let name = &reference.spec.remote.name;
-    let Some(remote) = &world.remote else {
-        let secret = remote_name(project_name, name);
-        return Err(Invalid::waits(
-            "NotFound",
-            format!(
-                "spec.remote.name is \"{name}\": the region has no Secret \"{secret}\" in namespace {}; create it there",
-                names::SECRETS_NAMESPACE
-            ),
-        ));
-    };
-    let values = select(&reference.spec.keys, remote, name)?;
+    let values = taken(project_name, reference, world.remote.as_ref())?;
     let size: usize = values.iter().map(|(key, value)| key.len() + value.0.len()).sum();
     if size > MAX_BYTES {
         return Err(Invalid::new(
@@ -134,6 +123,26 @@ pub fn target_exists(reference: &SecretRef) -> Invalid {
 fn target(reference: &SecretRef) -> &str {
     let own = reference.metadata.name.as_deref().unwrap_or_default();
     reference.spec.target.as_ref().map_or(own, |target| target.secret_name.as_str())
+}
+
+/// What a project takes by a reference.
+pub(crate) fn taken(
+    project: &str,
+    reference: &SecretRef,
+    remote: Option<&Values>,
+) -> Result<Values, Invalid> {
+    let name = &reference.spec.remote.name;
+    let Some(remote) = remote else {
+        let secret = remote_name(project, name);
+        return Err(Invalid::waits(
+            "NotFound",
+            format!(
+                "spec.remote.name is \"{name}\": the region has no Secret \"{secret}\" in namespace {}; create it there",
+                names::SECRETS_NAMESPACE
+            ),
+        ));
+    };
+    select(&reference.spec.keys, remote, name)
 }
 
 fn select(keys: &[SecretKey], remote: &Values, name: &str) -> Result<Values, Invalid> {

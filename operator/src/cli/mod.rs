@@ -1,6 +1,7 @@
 //! What people and Deployments run: one binary, a subcommand each.
 
 mod canary;
+mod config_stream;
 mod crds;
 pub mod render;
 mod show;
@@ -32,6 +33,7 @@ enum Command {
     Render(render::Render),
     Crds(crds::Crds),
     Canary(canary::Canary),
+    ConfigStream(config_stream::ConfigStream),
 }
 
 /// How data is printed.
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         }
         Command::Crds(crds) => print(|out| crds.run(out).map(|()| true)),
         Command::Canary(canary) => canary.run(),
+        Command::ConfigStream(stream) => stream.run(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Gives every app its identity: account, token, connection Secret, Dapr configuration.
 //!
-//! watches  AppIdentity (primary), Project, Region, and RoleBinding, ServiceAccount, Configuration (ours); looks at Secrets
+//! watches  AppIdentity (primary), Project, Region, Configuration (of others), and RoleBinding, ServiceAccount, Configuration (ours); looks at Secrets
 //! writes   ServiceAccount, Secret, Configuration; condition `IdentityReady` on AppIdentity
 
 use catalyst_crds::dapr::Configuration;
@@ -21,21 +21,25 @@ struct Controller {
     apps: Cache<AppIdentity>,
     access: Access,
     configurations: Cache<Child>,
+    app_configs: Cache<Configuration>,
 }
 
 pub(super) fn wire(kernel: &mut Kernel) {
+    let app_configs = kernel.cache_of_others::<Configuration>();
     let controller = Controller {
         regions: kernel.cache(),
         projects: kernel.cache(),
         apps: kernel.cache(),
         access: Access::new(kernel, AGENT_BINDING),
         configurations: kernel.children::<Configuration>(),
+        app_configs: app_configs.clone(),
     };
     kernel
         .controller(controller)
         .on_spec::<Region>(|_, apps| all(apps))
         .on_spec::<Project>(inside)
         .on_spec::<AppIdentity>(refused)
+        .on_cached(&app_configs, configured)
         .on_child::<RoleBinding>(|place, _, apps| {
             apps.within(&place.namespace).into_iter().map(|(place, _)| place).collect()
         })
@@ -59,6 +63,10 @@ impl Reconcile for Controller {
             apps: self.apps.all().await,
             bound: self.access.granted(&namespace).await,
             dapr: !self.configurations.is_missing().await,
+            app_config: match &app.spec.app_config {
+                Some(name) => self.app_configs.get(Some(&namespace), name).await,
+                None => None,
+            },
         })
     }
 
@@ -70,4 +78,11 @@ impl Reconcile for Controller {
 /// An app that comes or goes may make room for those that there was no room for.
 fn refused(_: &AppIdentity, all: &Store<AppIdentity>) -> Vec<Place> {
     waiting_for_room(all, |app| app.status.as_ref().map_or(&[], |status| &status.conditions))
+}
+
+/// The apps whose `appConfig` names a Configuration.
+fn configured(configuration: &Configuration, all: &Store<AppIdentity>) -> Vec<Place> {
+    let apps = all.within(&configuration.namespace().unwrap_or_default()).into_iter();
+    let named = |app: &AppIdentity| app.spec.app_config.as_ref() == Some(&configuration.name_any());
+    apps.filter(|(_, app)| named(app)).map(|(place, _)| place).collect()
 }

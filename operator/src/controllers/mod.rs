@@ -1,13 +1,17 @@
 //! The controllers: each gathers its world from caches and asks its plan. About 100 lines each.
 
+mod dapr;
 mod egress;
 mod enforcement;
 mod identity;
 mod namespace;
 mod network;
+mod pods;
 mod project;
 mod region;
 mod secret;
+mod server;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,17 +23,40 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
 
+pub(crate) use self::dapr::API;
 pub(crate) use self::enforcement::canaries;
 pub(crate) use self::network::DNS;
+pub(crate) use self::server::pods;
 use crate::kernel::{Cache, Child, Kernel, Place, Primary, Store};
 
 /// Every controller, by its concern. The order is that in which `render` shows what they plan.
-pub const ALL: [&str; 8] =
-    ["region", "enforcement", "project", "namespace", "network", "egress", "identity", "secret"];
+pub const ALL: [&str; 11] = [
+    "region",
+    "enforcement",
+    "trust",
+    "dapr",
+    "project",
+    "namespace",
+    "network",
+    "egress",
+    "identity",
+    "server",
+    "secret",
+];
 
 /// What runs where nothing else is asked for: `secret` has a process and an account of its own.
-pub const DEFAULT: [&str; 7] =
-    ["region", "enforcement", "project", "namespace", "network", "egress", "identity"];
+pub const DEFAULT: [&str; 10] = [
+    "region",
+    "enforcement",
+    "trust",
+    "dapr",
+    "project",
+    "namespace",
+    "network",
+    "egress",
+    "identity",
+    "server",
+];
 
 /// What controllers are told at start.
 #[derive(Clone, Debug)]
@@ -49,11 +76,14 @@ pub fn wire(kernel: &mut Kernel, concerns: &BTreeSet<String>, settings: &Setting
         match *concern {
             "region" => region::wire(kernel),
             "enforcement" => enforcement::wire(kernel, settings),
+            "trust" => trust::wire(kernel),
+            "dapr" => dapr::wire(kernel),
             "project" => project::wire(kernel),
             "namespace" => namespace::wire(kernel, settings),
             "network" => network::wire(kernel, settings),
             "egress" => egress::wire(kernel),
             "identity" => identity::wire(kernel),
+            "server" => server::wire(kernel),
             _ => secret::wire(kernel),
         }
     }

@@ -1,13 +1,14 @@
 //! Keeps every project's namespace: made or taken, bound to our accounts, within its quota.
 //!
-//! watches  Project (primary), Region, Namespace, and RoleBinding, ResourceQuota, NetworkPolicy, ServiceAccount (ours)
+//! watches  Project (primary), Region, Namespace, and RoleBinding, ResourceQuota, NetworkPolicy, and what apps have (ours)
 //! writes   Namespace, RoleBinding, ResourceQuota; the finalizer and condition `NamespaceReady` on Project
 
 use catalyst_crds::dapr::Configuration;
 use catalyst_crds::{Project, Region};
 use catalyst_plan::namespace::{self, World};
 use catalyst_plan::{Invalid, Plan, names};
-use k8s_openapi::api::core::v1::{Namespace, ResourceQuota, ServiceAccount};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, ResourceQuota, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
@@ -21,7 +22,7 @@ struct Controller {
     namespaces: Cache<Child>,
     policies: Cache<Child>,
     /// What AppIdentities and SecretRefs own.
-    children: [Cache<Child>; 2],
+    children: [Cache<Child>; 4],
     secrets: Secrets,
     release: String,
 }
@@ -32,7 +33,12 @@ pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
         projects: kernel.cache(),
         namespaces: kernel.everything::<Namespace>(),
         policies: kernel.children::<NetworkPolicy>(),
-        children: [kernel.children::<ServiceAccount>(), kernel.children::<Configuration>()],
+        children: [
+            kernel.children::<ServiceAccount>(),
+            kernel.children::<Configuration>(),
+            kernel.children::<Deployment>(),
+            kernel.children::<Service>(),
+        ],
         secrets: kernel.secrets(),
         release: settings.release.clone(),
     };
@@ -44,6 +50,8 @@ pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
         .on_child::<NetworkPolicy>(|place, _, projects| leaving(place, projects))
         .on_child::<ServiceAccount>(|place, _, projects| leaving(place, projects))
         .on_child::<Configuration>(|place, _, projects| leaving(place, projects))
+        .on_child::<Deployment>(|place, _, projects| leaving(place, projects))
+        .on_child::<Service>(|place, _, projects| leaving(place, projects))
         .owns::<ResourceQuota>()
         .owns::<RoleBinding>()
         .start();

@@ -10,6 +10,7 @@ use catalyst_crds::{AppIdentity, EgressPolicy, Project, Region};
 use catalyst_plan::namespace::AGENT_BINDING;
 use catalyst_plan::network::{self, World};
 use catalyst_plan::{Invalid, Key, Plan, names};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::RoleBinding;
@@ -31,6 +32,8 @@ struct Controller {
     standing: Cache<Child>,
     accounts: Cache<Child>,
     configurations: Cache<Child>,
+    deployments: Cache<Child>,
+    services: Cache<Child>,
     secrets: Secrets,
     dns: Cache<Service>,
     release: String,
@@ -48,6 +51,8 @@ pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
         standing: kernel.everything::<NetworkPolicy>(),
         accounts: kernel.children::<ServiceAccount>(),
         configurations: kernel.children::<Configuration>(),
+        deployments: kernel.children::<Deployment>(),
+        services: kernel.children::<Service>(),
         secrets: kernel.secrets(),
         dns: dns.clone(),
         release: settings.release.clone(),
@@ -63,6 +68,8 @@ pub(super) fn wire(kernel: &mut Kernel, settings: &Settings) {
         .on_child::<RoleBinding>(|place, _, _| place_of_project(place.namespace()))
         .on_child::<ServiceAccount>(|place, _, projects| super::namespace::leaving(place, projects))
         .on_child::<Configuration>(|place, _, projects| super::namespace::leaving(place, projects))
+        .on_child::<Deployment>(|place, _, projects| super::namespace::leaving(place, projects))
+        .on_child::<Service>(|place, _, projects| super::namespace::leaving(place, projects))
         .on_child::<NetworkPolicy>(|place, _, _| place_of_project(place.namespace()))
         .owns::<NetworkPolicy>()
         .start();
@@ -79,6 +86,8 @@ impl Reconcile for Controller {
         let standing = self.standing.standing(&namespace).await.into_iter();
         let mut remaining = self.remaining::<ServiceAccount>(&self.accounts, &namespace).await;
         remaining.extend(self.remaining::<Configuration>(&self.configurations, &namespace).await);
+        remaining.extend(self.remaining::<Deployment>(&self.deployments, &namespace).await);
+        remaining.extend(self.remaining::<Service>(&self.services, &namespace).await);
         if project.metadata.deletion_timestamp.is_some() {
             let secrets = self.secrets.standing(&namespace).await?;
             remaining.extend(secrets.iter().map(|name| Key::of::<Secret>(Some(&namespace), name)));
@@ -127,7 +136,7 @@ impl Controller {
 }
 
 /// The addresses of a Service.
-fn addresses(service: &Service) -> Vec<IpAddr> {
+pub(super) fn addresses(service: &Service) -> Vec<IpAddr> {
     let addresses = service.spec.iter().filter_map(|spec| spec.cluster_ips.as_ref()).flatten();
     addresses.filter_map(|address| address.parse().ok()).collect()
 }

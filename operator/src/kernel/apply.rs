@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, Mode};
 use super::error::Error;
 use super::store::{Change, Child, News, Place, Store};
-use super::watch::{content, hash, live};
+use super::watch::{RESTARTED, TEMPLATE_ANNOTATIONS, content, hash, live};
 
 /// For whom a plan is applied.
 pub(super) struct Applicant<'a> {
@@ -283,6 +283,12 @@ fn additions(intent: &Value, stands: &Value) -> Option<json_patch::Patch> {
             continue;
         }
         target[field] = value.clone();
+    }
+    let restarted = stands.pointer(TEMPLATE_ANNOTATIONS).map(|there| &there[RESTARTED]);
+    if let Some(restarted) = restarted.filter(|restarted| restarted.is_string())
+        && let Some(annotations) = target.pointer_mut(TEMPLATE_ANNOTATIONS)
+    {
+        annotations[RESTARTED] = restarted.clone();
     }
     let patch = json_patch::diff(stands, &target);
     (!patch.0.is_empty()).then_some(patch)

@@ -1,8 +1,10 @@
 //! What controllers read: caches of what the server holds, and the Secrets that no cache holds.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use catalyst_plan::{Live, names};
+use catalyst_plan::{Key, Live, SecretBytes, names};
+use k8s_openapi::api::core::v1::Secret;
 
 use super::error::Error;
 use super::secrets;
@@ -97,6 +99,25 @@ impl Secrets {
         }
         let standing = owned(&self.0.children.store(&secrets::resource()), namespace);
         Ok(standing.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The values of one, asked for now; `None` if it is not there, or nobody can be asked.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn read(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<BTreeMap<String, SecretBytes>>, Error> {
+        let Some(cluster) = &self.0.cluster else { return Ok(None) };
+        let found = cluster.get(&Key::of::<Secret>(Some(namespace), name)).await?;
+        Ok(found.map(|found| secrets::values(&found)))
+    }
+
+    /// Whether there is a cluster to ask; `render` has none.
+    pub fn are_known(&self) -> bool {
+        self.0.cluster.is_some()
     }
 }
 

@@ -14,7 +14,7 @@ use super::kernel::Kernel;
 use super::primary::Primary;
 use super::queue::Queue;
 use super::reconcile::{Reconcile, Worker};
-use super::store::{Child, Held, News, Place, Store};
+use super::store::{Change, Child, Held, News, Place, Store};
 
 /// How many objects one controller works on at once.
 const CONCURRENCY: usize = 16;
@@ -57,6 +57,25 @@ impl<R: Reconcile> Wiring<'_, R> {
         self
     }
 
+    /// As [`Wiring::on`], but only where one field of the other object changed.
+    #[must_use]
+    pub fn on_field<K: Primary, F: PartialEq>(
+        self,
+        field: impl Fn(&K) -> F + Send + Sync + 'static,
+        map: impl Fn(&K, &Store<R::Kind>) -> Vec<Place> + Send + Sync + 'static,
+    ) -> Self {
+        let store = Arc::clone(self.kernel.cache::<K>().store());
+        let (primaries, queue) = (Arc::clone(&self.primaries), Arc::clone(&self.queue));
+        store.listen(move |news| {
+            let same = matches!(news, News::Changed(Change { old: Some(old), new: Some(new), .. })
+                if field(old) == field(new));
+            if !same {
+                wake(news, &primaries, &queue, |_, object| map(object, &primaries));
+            }
+        });
+        self
+    }
+
     /// As [`Wiring::on`], for a cache that does not hold all of its kind.
     #[must_use]
     pub fn on_cached<K: Primary>(
@@ -84,8 +103,19 @@ impl<R: Reconcile> Wiring<'_, R> {
 
     /// Owns a kind: wakes up when a child changes, finds its primary by UID, and prunes.
     #[must_use]
-    pub fn owns<C: kube::Resource<DynamicType = ()>>(mut self) -> Self {
+    pub fn owns<C: kube::Resource<DynamicType = ()>>(self) -> Self {
         self.kernel.children::<C>();
+        self.owned_by_now::<C>()
+    }
+
+    /// As [`Wiring::owns`], for a kind that is made in one namespace only.
+    #[must_use]
+    pub fn owns_in<C: kube::Resource<DynamicType = ()>>(self, namespace: &str) -> Self {
+        self.kernel.children_in::<C>(namespace);
+        self.owned_by_now::<C>()
+    }
+
+    fn owned_by_now<C: kube::Resource<DynamicType = ()>>(mut self) -> Self {
         self.owned.push(Resource::of::<C>());
         self.on_child::<C>(|_, live, primaries| {
             let owners = live

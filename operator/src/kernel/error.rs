@@ -22,6 +22,9 @@ pub enum Error {
     /// The operating system gave no random bytes.
     #[error("no random bytes could be drawn")]
     Entropy,
+    /// A certificate can't be made.
+    #[error("no certificate can be made")]
+    Certificate(#[source] Box<rcgen::Error>),
     /// This process may not write now: another one holds the lease, or the lease can't be renewed.
     #[error("the lease is not held, so nothing is written")]
     NotHolder,
@@ -41,6 +44,12 @@ pub enum Error {
     },
 }
 
+impl From<rcgen::Error> for Error {
+    fn from(error: rcgen::Error) -> Self {
+        Self::Certificate(Box::new(error))
+    }
+}
+
 impl Error {
     /// The API server's status code; 0 where there was no answer.
     pub fn code(&self) -> u16 {
@@ -58,6 +67,7 @@ impl Error {
             Self::Terminating(_) => "Terminating",
             Self::Absent(_) => "SecretMissing",
             Self::Entropy => "NoEntropy",
+            Self::Certificate(_) => "NoCertificate",
             Self::NotHolder => "NotHolder",
             Self::Timeout(_) => "Timeout",
             Self::Api { source, .. } => match code(source) {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use catalyst_plan::{Resource, readiness};
+use catalyst_plan::{Resource, names, readiness};
 use kube::Client;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
@@ -80,6 +80,16 @@ impl Kernel {
         self.typed(Some(namespace), only, |client| Api::namespaced(client, namespace))
     }
 
+    /// The cache of what is not Catalyst's of a typed kind.
+    pub fn cache_of_others<K: Primary>(&mut self) -> Cache<K> {
+        self.cache_everywhere(&format!("!{}", names::OWNER_UID))
+    }
+
+    /// The cache of what these labels select of a typed kind, in every namespace. A kind has one such cache.
+    pub fn cache_everywhere<K: Primary>(&mut self, labels: &str) -> Cache<K> {
+        self.typed(None, watcher::Config::default().labels(labels), Api::all)
+    }
+
     /// The cache of one object, for a kind of which we may see no more.
     pub fn cache_one<K>(&mut self, namespace: &str, name: &str) -> Cache<K>
     where
@@ -113,7 +123,15 @@ impl Kernel {
 
     /// The cache of what Catalyst made of a kind; the first call begins its watch. Secrets are never watched.
     pub fn children<C: kube::Resource<DynamicType = ()>>(&mut self) -> Cache<Child> {
-        self.untyped::<C>(true)
+        self.untyped::<C>(true, None)
+    }
+
+    /// As [`Kernel::children`], for a kind that is made in one namespace only, and may be seen in no other.
+    pub fn children_in<C: kube::Resource<DynamicType = ()>>(
+        &mut self,
+        namespace: &str,
+    ) -> Cache<Child> {
+        self.untyped::<C>(true, Some(namespace))
     }
 
     /// The Secrets that Catalyst made.
@@ -123,10 +141,14 @@ impl Kernel {
 
     /// The cache of everything of a kind, of which only [`Live`](catalyst_plan::Live) is kept.
     pub fn everything<C: kube::Resource<DynamicType = ()>>(&mut self) -> Cache<Child> {
-        self.untyped::<C>(false)
+        self.untyped::<C>(false, None)
     }
 
-    fn untyped<C: kube::Resource<DynamicType = ()>>(&mut self, only_ours: bool) -> Cache<Child> {
+    fn untyped<C: kube::Resource<DynamicType = ()>>(
+        &mut self,
+        only_ours: bool,
+        namespace: Option<&str>,
+    ) -> Cache<Child> {
         let resource = Resource::of::<C>();
         let store = self.shared.children.store(&resource);
         if resource == secrets::resource() {
@@ -141,7 +163,7 @@ impl Kernel {
             };
             let pulse = self.view.watching(&resource.kind, &store);
             self.tasks.push(Box::pin(follow_children(
-                cluster.api(&resource, None),
+                cluster.api(&resource, namespace),
                 resource.kind.to_string(),
                 config,
                 Arc::clone(&store),

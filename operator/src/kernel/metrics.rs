@@ -175,6 +175,11 @@ impl Metrics {
         self.lease.set(held.into());
     }
 
+    /// Shows figures that are not the kernel's.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// All figures as text.
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -37,5 +37,5 @@ pub use lease::{Lease, hold};
 pub use metrics::Metrics;
 pub use primary::Primary;
 pub use reconcile::Reconcile;
-pub use store::{Child, Place, State, Store};
+pub use store::{Child, Held, News, Place, State, Store};
 pub use view::View;

@@ -147,6 +147,7 @@ impl<R: Reconcile> Worker<R> {
                     problem: finding.problem.clone().or(failure),
                     warnings: finding.warnings.clone(),
                     suspended: false,
+                    unasked: false,
                     status: finding.status.clone(),
                 };
                 status.speak(&apply::place(&finding.object), None, R::CONDITION, verdict);
@@ -165,6 +166,7 @@ impl<R: Reconcile> Worker<R> {
                 problem: plan.problem,
                 warnings: plan.warnings,
                 suspended: plan.suspended,
+                unasked: plan.unasked,
                 status: plan.status,
             };
             self.speak(place, uid, verdict);
@@ -193,7 +195,12 @@ impl<R: Reconcile> Worker<R> {
         let mut fetched = secrets::Fetched::default();
         if self.owned.contains(&secrets) {
             let (children, looked) = (&self.shared.children, &self.shared.looked);
-            secrets::look(cluster, children, looked, primary.meta()).await?;
+            let planned = plan.objects.iter().filter(|object| object.key.resource == secrets);
+            let namespaces = planned.filter_map(|object| object.key.namespace.as_deref());
+            let namespaces = namespaces.chain(primary.meta().namespace.as_deref());
+            for namespace in namespaces.collect::<HashSet<_>>() {
+                secrets::look(cluster, children, looked, primary.meta(), namespace).await?;
+            }
         }
         // Once the primary is being deleted nothing is made again; what is not ours may still get our labels off.
         for object in

@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use catalyst_plan::{Datum, Key, Live, Object, Resource, mutant, names};
+use catalyst_plan::{Datum, Key, Live, Object, Resource, SecretBytes, mutant, names};
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::DynamicObject;
@@ -57,19 +57,20 @@ pub(super) fn resource() -> Resource {
     Resource::of::<Secret>()
 }
 
-/// Looks through the Secrets of ours in an owner's namespace: once per process, so that nothing of before is
+/// Looks through the Secrets of ours in a namespace where an owner has some: once per process, so that nothing of before is
 /// overlooked, and whenever the owner changed in more than its status.
 pub(super) async fn look(
     cluster: &Cluster,
     children: &Children,
     looked: &Looked,
     owner: &ObjectMeta,
+    namespace: &str,
 ) -> Result<(), Error> {
-    let (Some(namespace), Some(uid)) = (&owner.namespace, &owner.uid) else { return Ok(()) };
+    let Some(uid) = &owner.uid else { return Ok(()) };
     let now = hash(&json!([owner.generation, owner.labels, owner.annotations]));
     let (first, changed) = {
         let mut looks = looked.lock();
-        let first = Arc::clone(looks.namespaces.entry(namespace.clone()).or_default());
+        let first = Arc::clone(looks.namespaces.entry(namespace.into()).or_default());
         (first, looks.owners.get(uid).is_some_and(|then| *then != now))
     };
     if changed {
@@ -378,6 +379,16 @@ fn draw(prefix: &str, bytes: usize) -> Option<Zeroizing<String>> {
     rand::fill(&mut drawn).ok()?;
     let text = Zeroizing::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(&*drawn)));
     Some(Zeroizing::new(STANDARD.encode(&*text)))
+}
+
+/// The values of a Secret.
+pub(super) fn values(object: &DynamicObject) -> BTreeMap<String, SecretBytes> {
+    let values = object.data["data"].as_object().into_iter().flatten();
+    let decoded = values.filter_map(|(name, value)| {
+        let bytes = STANDARD.decode(value.as_str()?).ok()?;
+        Some((name.clone(), SecretBytes(bytes.into())))
+    });
+    decoded.collect()
 }
 
 fn stands(object: &DynamicObject, key: &str) -> Option<Zeroizing<String>> {

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use catalyst_plan::{Live, mutant};
+use catalyst_plan::{Live, Rollout, mutant};
 use futures::StreamExt;
 use kube::api::{Api, DynamicObject};
 use kube::core::DeserializeGuard;
@@ -152,7 +152,25 @@ pub(super) fn live(object: &DynamicObject) -> Live {
         owners: intern::owners(metadata.owner_references.clone().unwrap_or_default()),
         deleting: metadata.deletion_timestamp.is_some(),
         content: content(&object.data).into_iter().collect(),
+        rollout: rollout(object),
     }
+}
+
+/// How far the pods of a workload are; `None` for what has no pod template.
+fn rollout(object: &DynamicObject) -> Option<Rollout> {
+    let (spec, status) = (&object.data["spec"], &object.data["status"]);
+    if !spec["template"].is_object() {
+        return None;
+    }
+    let count = |of: &Value| of.as_i64().and_then(|count| i32::try_from(count).ok());
+    let seen = status["observedGeneration"].as_i64();
+    Some(Rollout {
+        observed: seen.is_some() && seen >= object.metadata.generation,
+        wanted: count(&spec["replicas"]).unwrap_or(1),
+        updated: count(&status["updatedReplicas"]).unwrap_or_default(),
+        ready: count(&status["readyReplicas"]).unwrap_or_default(),
+        present: count(&status["replicas"]).unwrap_or_default(),
+    })
 }
 
 /// A hash of each top-level field of a manifest but those that are not content.
@@ -160,8 +178,35 @@ pub(super) fn content(manifest: &Value) -> BTreeMap<String, u64> {
     let fields = manifest.as_object().into_iter().flatten();
     fields
         .filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"))
-        .map(|(name, value)| (name.clone(), hash(value)))
+        .map(|(name, value)| (name.clone(), if name == "spec" { spec(value) } else { hash(value) }))
         .collect()
+}
+
+/// What `kubectl rollout restart` writes into a pod template: a wish of people, which is no drift.
+pub(super) const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
+/// Where it writes that, within a manifest.
+pub(super) const TEMPLATE_ANNOTATIONS: &str = "/spec/template/metadata/annotations";
+
+/// A hash of a spec, but for what the API server allots to a Service, its addresses and their families, and for
+/// [`RESTARTED`].
+fn spec(value: &Value) -> u64 {
+    const ALLOTTED: [&str; 4] = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
+    if let Some(fields) = value.as_object().filter(|fields| fields.contains_key("sessionAffinity"))
+    {
+        let mut fields = fields.clone();
+        fields.retain(|name, _| !ALLOTTED.contains(&name.as_str()));
+        return hash(&Value::Object(fields));
+    }
+    let annotations = TEMPLATE_ANNOTATIONS.trim_start_matches("/spec");
+    let restarted = value.pointer(annotations).is_some_and(|there| there[RESTARTED].is_string());
+    if !restarted {
+        return hash(value);
+    }
+    let mut value = value.clone();
+    if let Some(annotations) = value.pointer_mut(annotations).and_then(Value::as_object_mut) {
+        annotations.remove(RESTARTED);
+    }
+    hash(&value)
 }
 
 /// A hash that is the same for equal values within this process.
@@ -190,5 +235,33 @@ impl Iterator for Waits {
 impl Backoff for Waits {
     fn reset(&mut self) {
         self.attempts = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_restart_that_somebody_asked_for_is_no_change() {
+        let plain =
+            json!({"spec": {"template": {"metadata": {"annotations": {"a": "b", "z": "y"}}}}});
+        let mut asked = plain.clone();
+        asked["spec"]["template"]["metadata"]["annotations"][RESTARTED] = json!("now");
+        assert_eq!(content(&plain), content(&asked));
+        asked["spec"]["template"]["metadata"]["annotations"]["a"] = json!("other");
+        assert_ne!(content(&plain), content(&asked));
+    }
+
+    #[test]
+    fn the_addresses_of_a_service_are_no_change() {
+        let plain = json!({"spec": {"sessionAffinity": "None", "selector": {"a": "b"}}});
+        let mut allotted = plain.clone();
+        allotted["spec"]["clusterIP"] = json!("10.96.0.7");
+        assert_eq!(content(&plain), content(&allotted));
+        allotted["spec"]["selector"]["a"] = json!("c");
+        assert_ne!(content(&plain), content(&allotted));
     }
 }

@@ -1,6 +1,6 @@
 //! `make bench`: how fast the operator is, against a plain client that does the same work on the same API server.
 //!
-//! Names of stages as arguments run only those: `small`, `large`, `rest`.
+//! Names of stages as arguments run only those: `small`, `large`, `rest`, `stream`.
 
 mod drift;
 mod effect;
@@ -8,6 +8,7 @@ mod events;
 mod floor;
 mod load;
 mod rest;
+mod stream;
 mod table;
 
 use std::env;
@@ -53,6 +54,9 @@ fn main() -> ExitCode {
     }
     if is_chosen("large") {
         large(&mut table, best, at_fifty);
+    }
+    if is_chosen("stream") {
+        stream::three_thousand(&mut table);
     }
     match table.finish() {
         Ok(()) => ExitCode::SUCCESS,

@@ -45,7 +45,11 @@ impl Writes {
 
 /// KiB that the agent has in memory.
 pub(crate) fn rss_kib(installation: &Installation) -> f64 {
-    let pid = installation.agent.pid().expect("it runs");
+    rss_kib_of(installation.agent.pid().expect("it runs"))
+}
+
+/// KiB that a process has in memory.
+pub(crate) fn rss_kib_of(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux tells");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has a size");
     line.trim().trim_end_matches(" kB").parse().expect("a number")

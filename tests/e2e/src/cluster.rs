@@ -18,7 +18,7 @@ const GIT: &str = "git";
 pub const FOREIGN: &str = "foreign-hand";
 
 /// The kinds that tests name, and where they are served.
-const KINDS: [(&str, &str); 20] = [
+const KINDS: [(&str, &str); 24] = [
     ("Region", "cra.diagrid.io/v1beta1"),
     ("Project", "cra.diagrid.io/v1beta1"),
     ("AppIdentity", "cra.diagrid.io/v1beta1"),
@@ -31,6 +31,10 @@ const KINDS: [(&str, &str); 20] = [
     ("ResourceQuota", "v1"),
     ("LimitRange", "v1"),
     ("Pod", "v1"),
+    ("Service", "v1"),
+    ("Deployment", "apps/v1"),
+    ("StatefulSet", "apps/v1"),
+    ("PodDisruptionBudget", "policy/v1"),
     ("Event", "events.k8s.io/v1"),
     ("Lease", "coordination.k8s.io/v1"),
     ("NetworkPolicy", "networking.k8s.io/v1"),

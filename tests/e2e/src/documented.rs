@@ -6,6 +6,7 @@ use std::process::Command;
 use crate::binary::image;
 use crate::helm::Helm;
 use crate::installation::{Installation, repository};
+use crate::server::serves_admission_policies;
 
 /// Where the docs have the image.
 const ARCHIVE: &str = "target/image/catalyst.tar";
@@ -26,8 +27,14 @@ impl Installation {
     }
 
     /// Runs helm, which has to succeed. Returns what it prints.
+    ///
+    /// On a server without admission policies it installs none, as the docs say.
     pub fn helm(&self, arguments: &[&str]) -> String {
-        Helm::run(Some(self.control_plane.kubeconfig()), arguments).success()
+        let mut arguments = arguments.to_vec();
+        if arguments[0] == "install" && !serves_admission_policies(&self.control_plane) {
+            arguments.push("--set=admissionPolicy.enabled=false");
+        }
+        Helm::run(Some(self.control_plane.kubeconfig()), &arguments).success()
     }
 
     /// On the node, as the docs say.

@@ -12,6 +12,7 @@ use crate::audit::{self, Mark, Request};
 use crate::beneath::Beneath;
 use crate::cluster::Cluster;
 use crate::process::Operator;
+use crate::server::serves_admission_policies;
 use crate::status::{is_ready, says};
 use crate::wait::until;
 
@@ -21,7 +22,10 @@ pub const AGENT: &str = "system:serviceaccount:catalyst-system:catalyst-agent";
 /// The account of `catalyst agent --controllers=secret`.
 pub const SECRETS: &str = "system:serviceaccount:catalyst-system:catalyst-secrets";
 
-/// The groups of both.
+/// The account of `catalyst config-stream`.
+pub const STREAM: &str = "system:serviceaccount:catalyst-dapr:catalyst-config-stream";
+
+/// The groups of the first two.
 const GROUPS: [&str; 2] = ["system:serviceaccounts", "system:serviceaccounts:catalyst-system"];
 
 /// The longest wait for anything that has no deadline of its own: it takes far less, but a machine may be busy.
@@ -82,15 +86,16 @@ impl Installation {
         Ok(installation)
     }
 
-    /// As [`Installation::empty`], on a node, where what helm installs runs.
+    /// A node with nothing on it, for helm to install into, where what it installs runs. The processes are told apart and
+    /// not running.
     pub fn empty_with_pods() -> Self {
-        Self::on_a_node(vec![]).unwrap_or_else(|error| panic!("{error}"))
+        // Dapr's kinds, which the chart leaves to whoever brings Dapr's own.
+        Self::on_a_node(vec![repository("crds/dapr.yaml")])
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn on_a_node(crds: Vec<PathBuf>) -> Result<Self, catalyst_testbed::Error> {
-        let mut options = fresh(crds);
-        options.crds.extend(dapr_crds()?);
-        Ok(Self::upon(Beneath::Node(Box::new(Node::start(&options)?))))
+        Ok(Self::upon(Beneath::Node(Box::new(Node::start(&fresh(crds))?))))
     }
 
     /// As [`Installation::prepare`], to be measured: Kubernetes does no more than it must, and logs no bodies.
@@ -113,18 +118,19 @@ impl Installation {
         Self::bare(options).furnished()
     }
 
-    /// With what the operator needs: accounts, roles, admission policies.
+    /// With what the operator needs: accounts, roles, and admission policies where there are any.
     fn furnished(self) -> Self {
-        let policies = ["accounts.yaml", "roles.yaml", "admission"];
-        let files = policies.map(|file| repository(&format!("policies/{file}")));
+        let mut policies = vec!["accounts.yaml", "roles.yaml", "dapr.yaml"];
+        policies.extend(serves_admission_policies(&self.control_plane).then_some("admission"));
+        let files = policies.into_iter().map(|file| repository(&format!("policies/{file}")));
         let mut apply = vec![PathBuf::from("apply")];
-        apply.extend(files.into_iter().flat_map(|file| ["-f".into(), file]));
+        apply.extend(files.flat_map(|file| ["-f".into(), file]));
         succeeds(self.control_plane.kubectl(&apply));
         self
     }
 
-    fn bare(mut options: Options) -> Self {
-        options.crds.extend(dapr_crds().expect("Dapr's definitions"));
+    fn bare(options: Options) -> Self {
+        let options = with_dapr_kinds(options).expect("Dapr's definitions");
         let control_plane = ControlPlane::start(&options).expect("a control plane");
         Self::upon(Beneath::ControlPlane(Box::new(control_plane)))
     }
@@ -273,6 +279,14 @@ impl Installation {
 fn fresh(crds: Vec<PathBuf>) -> Options {
     let audit_bodies_of = vec![AGENT.into(), SECRETS.into()];
     Options { crds, audit_bodies_of, ..Options::default() }
+}
+
+/// The repository's definitions have Dapr's kinds among them; a cluster without them gets Dapr's own.
+fn with_dapr_kinds(mut options: Options) -> Result<Options, catalyst_testbed::Error> {
+    if !options.crds.contains(&repository("crds")) {
+        options.crds.extend(dapr_crds()?);
+    }
+    Ok(options)
 }
 
 /// The log goes with the cluster, so a failure shows it.

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use catalyst_testbed::{ControlPlane, Process};
@@ -24,6 +25,8 @@ const LOGGED: &str = "info,catalyst=debug";
 /// A process of the operator, and how to start it again.
 pub struct Operator {
     name: String,
+    /// The subcommand, and how it is told where its pages are.
+    command: [&'static str; 2],
     arguments: Vec<String>,
     kubeconfig: PathBuf,
     running: Option<(Process, u16)>,
@@ -35,6 +38,7 @@ impl Operator {
     pub fn new(name: &str, arguments: &[&str], kubeconfig: &Path) -> Self {
         Self {
             name: name.to_owned(),
+            command: ["agent", "--listen"],
             arguments: arguments.iter().map(ToString::to_string).collect(),
             kubeconfig: kubeconfig.to_owned(),
             running: None,
@@ -42,14 +46,20 @@ impl Operator {
         }
     }
 
+    /// A configuration stream, as [`Operator::new`].
+    pub fn stream(name: &str, arguments: &[&str], kubeconfig: &Path) -> Self {
+        Self { command: ["config-stream", "--pages"], ..Self::new(name, arguments, kubeconfig) }
+    }
+
     /// Starts it. It may take a moment until it is ready.
     pub fn spawn(&mut self, control_plane: &ControlPlane) {
         let port = free_port();
         let mut command = Command::new(catalyst());
+        let [subcommand, pages] = self.command;
         command
-            .arg("agent")
+            .arg(subcommand)
             .args(&self.arguments)
-            .args(["--listen", &format!("127.0.0.1:{port}")])
+            .args([pages, &format!("127.0.0.1:{port}")])
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_LOG", std::env::var("RUST_LOG").as_deref().unwrap_or(LOGGED));
         let process = control_plane.spawn(&self.name, &command).expect("catalyst runs");
@@ -141,9 +151,13 @@ impl Operator {
     }
 }
 
-fn free_port() -> u16 {
-    // Two tests at once begin elsewhere, and so rarely meet.
-    let begin = PORTS.start + u16::try_from(std::process::id() % 100).unwrap_or_default() * 27;
+/// A port that nobody has, for now.
+pub(crate) fn free_port() -> u16 {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    // Two tests at once begin elsewhere, and so rarely meet; one never gets a port twice that is not taken yet.
+    let begin = PORTS.start
+        + u16::try_from(std::process::id() % 100).unwrap_or_default() * 27
+        + GIVEN.fetch_add(1, Ordering::Relaxed) % 27;
     let mut ports = (begin..PORTS.end).chain(PORTS.start..begin);
     let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
     ports.find(free).expect("a free port below 32768")

@@ -10,8 +10,8 @@ mod golden;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use catalyst_e2e::{Helm, documents, repository};
-use catalyst_testbed::{ControlPlane, Options, Output};
+use catalyst_e2e::{Helm, documents, repository, serves_admission_policies};
+use catalyst_testbed::{ControlPlane, Options, Output, service_monitor_crd};
 use serde_json::{Value, json};
 
 /// A way to install the chart: its name, the release namespace, and its values, if they are not the chart's own.
@@ -55,6 +55,12 @@ impl Profile {
 
     fn rendered(&self) -> String {
         self.helm(&["template", "catalyst"], &[]).success()
+    }
+
+    /// What is installed where there are admission policies, and where there are none.
+    fn objects_for(&self, policies: bool) -> Vec<Value> {
+        let set = format!("admissionPolicy.enabled={policies}");
+        documents(&self.helm(&["template", "catalyst"], &["--set", &set]).success())
     }
 
     fn objects(&self) -> Vec<Value> {
@@ -250,8 +256,10 @@ fn no_value_ends_up_in_a_config_map_or_a_secret() {
 /// The strictest check that there is: the API server's own, with every rule of its admission.
 #[test]
 fn a_real_api_server_takes_every_object() {
-    let options = Options { crds: vec![repository("crds")], ..Options::default() };
+    let monitoring = service_monitor_crd().expect("the definition of ServiceMonitor");
+    let options = Options { crds: vec![repository("crds"), monitoring], ..Options::default() };
     let cluster = ControlPlane::start(&options).expect("a control plane");
+    let policies = serves_admission_policies(&cluster);
     let kubectl = |arguments: &[&str], input: &str| {
         cluster
             .kubectl_with(arguments, input)
@@ -266,9 +274,7 @@ fn a_real_api_server_takes_every_object() {
     let class = r#"{"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "platform"}, "value": 1000}"#;
     kubectl(&["create", "-f", "-"], class);
     for profile in &PROFILES {
-        let mut objects = profile.objects();
-        // Its definitions are another project's, and not here.
-        objects.retain(|object| object["kind"] != "ServiceMonitor");
+        let mut objects = profile.objects_for(policies);
         // A Deployment is taken with any pod; a pod is looked at.
         let pods: Vec<Value> = objects.iter().filter_map(pod_of).collect();
         assert_eq!(pods.len(), 5, "{}", profile.name);

@@ -13,11 +13,13 @@ use catalyst_e2e::{Installation, repository};
 use catalyst_testbed::Kubernetes;
 
 /// The examples first: what others show is made there.
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 12] = [
     "gitops-examples/README.md",
     "README.md",
     "CONTRIBUTING.md",
+    "docs/dapr.md",
     "docs/install.md",
+    "docs/kubernetes.md",
     "docs/metrics.md",
     "docs/network.md",
     "docs/permissions.md",
@@ -47,7 +49,10 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("helm upgrade catalyst charts/catalyst -n catalyst-system", "tests/release.rs"),
     ("helm rollback catalyst -n catalyst-system", "tests/release.rs"),
     ("helm uninstall catalyst -n catalyst-system", "tests/release.rs"),
-    ("kubectl replace -f charts/catalyst/crds", "tests/release.rs"),
+    (
+        "kubectl apply --server-side --force-conflicts --field-manager=helm -f charts/catalyst/crds",
+        "tests/release.rs",
+    ),
     ("make test", "what runs this"),
 ];
 

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use catalyst_e2e::{Installation, Stage};
-use catalyst_testbed::{Dialled, Node, pod};
+use catalyst_testbed::{Dialled, Node};
 use serde_json::json;
 
 static STAGE: Stage = Stage::of(fenced);
@@ -164,10 +164,6 @@ fn fenced() -> Installation {
         installation.ready("Project", None, project);
     }
     installation.apply(TEAMS);
-    for (_, namespace, name, app) in PODS {
-        let labels: Vec<_> = app.iter().map(|app| ("cra.diagrid.io/app", *app)).collect();
-        installation.apply(&pod(namespace, name, &labels, &PORTS).to_string());
-    }
     // By its name, from within and from a project that may not.
     let service = json!({
         "apiVersion": "v1", "kind": "Service",
@@ -180,11 +176,10 @@ fn fenced() -> Installation {
     });
     let applied = node(&installation).kubectl_with(&["apply", "-f", "-"], &service.to_string());
     applied.and_then(catalyst_testbed::Output::success).expect("a service");
-    for (_, namespace, name, _) in PODS {
-        installation.kubectl(&format!(
-            "wait --for=condition=Ready pod/{name} -n {namespace} --timeout=60s"
-        ));
-    }
+    let pods = PODS.map(|(_, namespace, name, app)| (namespace, name, app));
+    installation.run_pods(&pods, &PORTS);
+    // Of the control plane a project reaches only the parts that it needs, each on its port.
+    installation.kubectl("label pod pod -n catalyst-dapr app=dapr-sentry");
     installation.calm();
     installation
 }

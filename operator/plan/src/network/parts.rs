@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::sums::Allow;
 use crate::cidr;
+use crate::mutant;
 use crate::names::NAMESPACE_NAME;
 
 /// What an entry names: networks, and pods of namespaces.
@@ -31,8 +32,9 @@ pub(super) fn all_but(base: IpNet, blocks: &[IpNet]) -> Option<NetworkPolicyPeer
     if cidr::contains(blocks, &base) {
         return None;
     }
-    let within = blocks.iter().filter(|net| base.contains(*net));
-    let except: Vec<_> = within.map(ToString::to_string).collect();
+    let within = blocks.iter().filter(|net| base.contains(*net)).enumerate();
+    let kept = within.filter(|(at, _)| *at != 1 || !mutant("ignore-an-except"));
+    let except: Vec<_> = kept.map(|(_, net)| net.to_string()).collect();
     Some(NetworkPolicyPeer {
         ip_block: Some(IPBlock { cidr: base.to_string(), except: some(except) }),
         ..NetworkPolicyPeer::default()

@@ -130,15 +130,16 @@ impl Rules {
     }
 }
 
-struct OfRegion {
+/// What a Region says by itself.
+pub(super) struct OfRegion {
     rules: Rules,
     /// Whether the Region says `default: None`.
     tightened: bool,
-    monitoring: Vec<String>,
-    dns: Resolvers,
+    pub(super) monitoring: Vec<String>,
+    pub(super) dns: Resolvers,
 }
 
-fn region(network: &RegionNetwork, reader: &mut Reader) -> OfRegion {
+pub(super) fn region(network: &RegionNetwork, reader: &mut Reader) -> OfRegion {
     let egress = network.egress.clone().unwrap_or_default();
     let mut rules = Rules::read(&egress, network.ingress.as_ref(), reader);
     if egress.blocked.is_none() {
@@ -183,7 +184,7 @@ fn resolvers(mut dns: Dns, reader: &mut Reader) -> Resolvers {
 }
 
 /// The families that the cluster serves: both where the Region says nothing.
-fn families(network: &RegionNetwork) -> Vec<IpFamily> {
+pub(super) fn families(network: &RegionNetwork) -> Vec<IpFamily> {
     match network.ip_families.as_slice() {
         [] => vec![IpFamily::IPv4, IpFamily::IPv6],
         served => served.to_vec(),

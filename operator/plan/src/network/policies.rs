@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyPeer};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
+use super::control_plane::to_control_plane;
 use super::parts::{
     all_but, block, egress, ingress, labels, one_of, peers, pods_of, policy, port, ports,
 };
@@ -15,7 +16,7 @@ use super::sums::{Allow, Blocks};
 use super::team::Team;
 use crate::cidr;
 use crate::mutant;
-use crate::names::{APP, DAPR_NAMESPACE};
+use crate::names::APP;
 
 /// Denies whatever no other policy of the namespace allows, in both directions.
 pub(super) const DEFAULT_DENY: &str = "default-deny";
@@ -53,12 +54,9 @@ pub(super) fn dns(
 const CONTROL_PLANE: &str = "allow-dapr-control-plane";
 
 pub(super) fn control_plane(namespace: &str) -> Option<NetworkPolicy> {
-    /// Sentry, Operator, Placement, Scheduler.
-    const PORTS: [i32; 4] = [50001, 6500, 50005, 50006];
-    let peer = pods_of([DAPR_NAMESPACE.into()], &BTreeMap::new());
-    let rule = egress(vec![peer], PORTS.map(|number| port(number, "TCP")).into())?;
-    let rules = Some(vec![rule]);
-    Some(policy(namespace, CONTROL_PLANE, LabelSelector::default(), None, rules))
+    let rules = to_control_plane();
+    (!rules.is_empty())
+        .then(|| policy(namespace, CONTROL_PLANE, LabelSelector::default(), None, Some(rules)))
 }
 
 /// Lets the pods of the project reach each other.
@@ -199,7 +197,10 @@ fn allows(
     selector: LabelSelector,
     allowed: &[Allow],
 ) -> Option<NetworkPolicy> {
-    let rules: Vec<_> =
+    let mut rules: Vec<_> =
         allowed.iter().filter_map(|allow| egress(peers(allow), ports(&allow.ports))).collect();
+    if mutant("drop-a-rule") {
+        rules.pop();
+    }
     (!rules.is_empty()).then(|| policy(namespace, name, selector, None, Some(rules)))
 }

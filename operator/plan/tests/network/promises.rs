@@ -60,10 +60,16 @@ fn the_floor_stays_open_whatever_is_blocked() {
         let to = Peer::Address(resolver.parse().unwrap());
         assert!(may_reach(&fence.policies, &pod("orders"), &to, 53, "UDP"));
     }
-    for port in [50001, 6500, 50005, 50006] {
-        assert!(fence.opens_pods("orders", "catalyst-dapr", &[], port));
+    for (part, port) in [
+        ("dapr-sentry", 50001),
+        ("config-stream", 6500),
+        ("dapr-placement-server", 50005),
+        ("dapr-scheduler-server", 50006),
+    ] {
+        assert!(fence.opens_pods("orders", "catalyst-dapr", &[("app", part)], port));
+        assert!(!fence.opens_pods("orders", "catalyst-dapr", &[("app", "other")], port));
+        assert!(!fence.opens_pods("orders", "catalyst-dapr", &[("app", part)], 443));
     }
-    assert!(!fence.opens_pods("orders", "catalyst-dapr", &[], 443));
     assert!(fence.opens_pods("orders", "prj-shop", &[], 50002));
     assert!(!fence.opens("orders", "8.8.8.8", 443));
 }

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use base64::Engine as _;
+use catalyst_crds::dapr::Configuration;
 use catalyst_crds::{AppIdentity, EgressPolicy, GROUP, Project, Region, SecretRef, VERSION};
 use catalyst_plan::names;
 use k8s_openapi::ByteString;
@@ -32,6 +33,8 @@ pub(super) struct Manifests {
     pub(super) namespaces: Vec<Namespace>,
     /// What the region's secret namespace holds.
     pub(super) secrets: Vec<Secret>,
+    /// What apps may name as their `appConfig`.
+    pub(super) configurations: Vec<Configuration>,
     /// How many objects of other kinds there were.
     pub(super) ignored: BTreeMap<String, usize>,
     strict: Strict,
@@ -75,7 +78,8 @@ impl Manifests {
         if self.strict.is_full() {
             return Some("has more errors than are told here: mend these first");
         }
-        let kept = self.count() + self.namespaces.len() + self.secrets.len();
+        let kept =
+            self.count() + self.namespaces.len() + self.secrets.len() + self.configurations.len();
         (kept > MAX_OBJECTS).then_some("makes it more than 20000 objects: render fewer at a time")
     }
 
@@ -106,6 +110,8 @@ impl Manifests {
             self.ours(file, &version, &kind, node);
         } else if version == "v1" && kind == "Namespace" {
             self.namespaces.extend(self.strict.object(file, node, false, true));
+        } else if version == "dapr.io/v1alpha1" && kind == "Configuration" {
+            self.configurations.extend(self.strict.object(file, node, true, true));
         } else if version == "v1"
             && kind == "Secret"
             && namespace_of(&node) == Some(names::SECRETS_NAMESPACE)

@@ -221,7 +221,15 @@ impl Stage {
             }
         };
         let Plan {
-            objects: wanted, findings, problem, warnings, status, suspended, silent, ..
+            objects: wanted,
+            findings,
+            problem,
+            warnings,
+            status,
+            suspended,
+            silent,
+            unasked,
+            ..
         } = plan;
         let mut taken = None;
         for object in wanted {
@@ -241,12 +249,13 @@ impl Stage {
                 problem: finding.problem,
                 warnings: finding.warnings,
                 suspended: false,
+                unasked: false,
                 status: finding.status,
             };
             round.speak(finding.object, condition, verdict)?;
         }
         if !silent {
-            let verdict = Verdict { generation: 1, problem, warnings, suspended, status };
+            let verdict = Verdict { generation: 1, problem, warnings, suspended, unasked, status };
             round.speak(key, condition, verdict)?;
         }
         Ok(())

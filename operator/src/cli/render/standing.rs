@@ -4,18 +4,22 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use catalyst_crds::dapr::Configuration;
-use catalyst_plan::{Key, Live, Object, Resource, Tenure, names};
+use catalyst_plan::{Key, Live, Object, Resource, Rollout, Tenure, names};
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::{
-    Namespace, ResourceQuota, Secret, Service, ServiceAccount, ServiceSpec,
+    ConfigMap, Namespace, ResourceQuota, Secret, Service, ServiceAccount, ServiceSpec,
 };
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::ResourceExt;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::facts::Facts;
 use super::manifests::Manifests;
-use crate::controllers::{self, DNS, Settings};
+use crate::controllers::{self, API, DNS, Settings};
 use crate::kernel::{Child, Kernel, Place, Primary};
 
 /// The UID that stands in for the one that a server would draw: always the same for one object.
@@ -40,6 +44,11 @@ pub(super) fn kernel(manifests: Manifests, facts: &Facts) -> Kernel {
         Resource::of::<ServiceAccount>(),
         Resource::of::<Secret>(),
         Resource::of::<Configuration>(),
+        Resource::of::<ConfigMap>(),
+        Resource::of::<Service>(),
+        Resource::of::<Deployment>(),
+        Resource::of::<StatefulSet>(),
+        Resource::of::<PodDisruptionBudget>(),
     ];
     for resource in children {
         kernel.child_store(&resource).replace(Vec::new());
@@ -57,6 +66,11 @@ pub(super) fn kernel(manifests: Manifests, facts: &Facts) -> Kernel {
     }
     let dns = kernel.cache_one::<Service>(DNS.0, DNS.1);
     dns.store().replace(vec![(Place::new(Some(DNS.0), DNS.1), resolver(&facts.resolvers))]);
+    let api = kernel.cache_one::<EndpointSlice>(API.0, API.1);
+    api.store().replace(Vec::new());
+    controllers::pods(&mut kernel).store().replace(Vec::new());
+    let others = kernel.cache_of_others::<Configuration>();
+    others.store().replace(placed(manifests.configurations));
     controllers::canaries(&mut kernel, &facts.release_namespace).store().replace(Vec::new());
     let secrets = kernel.cache_in::<Secret>(names::SECRETS_NAMESPACE);
     secrets.store().replace(placed(manifests.secrets));
@@ -87,6 +101,19 @@ fn resolver(addresses: &[IpAddr]) -> Service {
     Service { spec, ..Service::default() }
 }
 
+/// As far as a workload is that has all its pods.
+fn done(manifest: &Value) -> Option<Rollout> {
+    let spec = &manifest["spec"];
+    let wanted = spec["replicas"].as_i64().and_then(|wanted| i32::try_from(wanted).ok())?;
+    spec["template"].is_object().then_some(Rollout {
+        observed: true,
+        wanted,
+        updated: wanted,
+        ready: wanted,
+        present: wanted,
+    })
+}
+
 /// Takes a planned object as applied.
 pub(super) fn stand(kernel: &Kernel, object: &Object) {
     let store = kernel.child_store(&object.key.resource);
@@ -99,6 +126,7 @@ pub(super) fn stand(kernel: &Kernel, object: &Object) {
         owners: Arc::new(
             serde_json::from_value(metadata["ownerReferences"].clone()).unwrap_or_default(),
         ),
+        rollout: done(&object.manifest),
         ..Live::default()
     };
     if object.tenure == Tenure::Shared

@@ -6,11 +6,14 @@ use std::process::ExitCode;
 use std::{env, fs, io};
 
 use catalyst_e2e::rights::compare;
-use catalyst_e2e::{AGENT, SECRETS, documents, repository, requests};
+use catalyst_e2e::{AGENT, SECRETS, STREAM, documents, repository, requests};
 
 /// The roles that the operator binds in the namespaces of projects.
-const PROJECTS: [(&str, &str); 2] =
-    [("catalyst-project", AGENT), ("catalyst-project-secrets", SECRETS)];
+const PROJECTS: [(&str, &str); 3] = [
+    ("catalyst-project", AGENT),
+    ("catalyst-project-secrets", SECRETS),
+    ("catalyst-project-stream", STREAM),
+];
 
 fn main() -> ExitCode {
     let Some(folder) = env::args_os().nth(1) else {
