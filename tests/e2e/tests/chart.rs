@@ -102,7 +102,7 @@ fn helm_lint_has_nothing_to_say() {
 
 #[test]
 fn what_it_makes_of_the_policies_is_what_tests_load() {
-    let files = ["accounts", "roles", "people"].map(|name| format!("policies/{name}.yaml"));
+    let files = ["accounts", "roles", "dapr", "people"].map(|name| format!("policies/{name}.yaml"));
     let admission = fs::read_dir(repository("policies/admission")).unwrap();
     let admission = admission.map(|entry| entry.unwrap().path());
     let files = files.into_iter().map(|file| repository(&file)).chain(admission);
@@ -266,7 +266,7 @@ fn a_real_api_server_takes_every_object() {
             .and_then(Output::success)
             .unwrap_or_else(|e| panic!("{e}"))
     };
-    for namespace in ["catalyst-system", "platform", "catalyst-secrets"] {
+    for namespace in ["catalyst-system", "platform", "catalyst-secrets", "catalyst-dapr"] {
         kubectl(&["create", "namespace", namespace], "");
         let level = "pod-security.kubernetes.io/enforce=restricted";
         kubectl(&["label", "namespace", namespace, level], "");
@@ -277,7 +277,7 @@ fn a_real_api_server_takes_every_object() {
         let mut objects = profile.objects_for(policies);
         // A Deployment is taken with any pod; a pod is looked at.
         let pods: Vec<Value> = objects.iter().filter_map(pod_of).collect();
-        assert_eq!(pods.len(), 5, "{}", profile.name);
+        assert_eq!(pods.len(), 6, "{}", profile.name);
         let count = objects.len() + pods.len();
         objects.extend(pods);
         let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
