@@ -24,7 +24,7 @@ pub fn catalyst() -> &'static Path {
     &PROGRAM
 }
 
-/// The archive of the image, which `make image` makes of the same sources as [`catalyst`].
+/// The archive of the image, which `make image` makes of the same sources as [`catalyst()`].
 pub fn image() -> PathBuf {
     if let Some(path) = std::env::var_os(OVERRIDE_IMAGE) {
         return path.into();

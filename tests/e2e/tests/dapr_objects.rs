@@ -170,3 +170,83 @@ fn an_app_says_why_its_server_does_not_answer() {
     stage.apply(APP);
     stage.told(SOON, app, "Reconciling", "ServerNotReady");
 }
+
+/// Somebody else's, by the names of ours: a Deployment, a Service and a `StatefulSet` that run nothing.
+fn squatter(kind: &str, namespace: &str, name: &str) -> Value {
+    let labels = json!({"app": "theirs"});
+    let pod = json!({
+        "metadata": {"labels": labels},
+        "spec": {
+            "securityContext": {"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{"name": "theirs", "image": "theirs:1", "securityContext": {
+                "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+            }}],
+        },
+    });
+    let spec = match kind {
+        "Service" => json!({"selector": labels, "ports": [{"port": 80}]}),
+        "PodDisruptionBudget" => json!({"selector": {"matchLabels": labels}, "maxUnavailable": 2}),
+        _ => {
+            json!({"replicas": 0, "selector": {"matchLabels": labels}, "template": pod, "serviceName": "theirs"})
+        }
+    };
+    let version = match kind {
+        "Service" | "ConfigMap" => "v1",
+        "PodDisruptionBudget" => "policy/v1",
+        _ => "apps/v1",
+    };
+    let metadata = json!({"name": name, "namespace": namespace});
+    let mut object = json!({"apiVersion": version, "kind": kind, "metadata": metadata});
+    if kind == "ConfigMap" {
+        object["data"] = json!({"ca.crt": "theirs"});
+    } else {
+        object["spec"] = spec;
+    }
+    if kind == "Deployment" {
+        object["spec"].as_object_mut().expect("a spec").remove("serviceName");
+    }
+    object
+}
+
+#[test]
+fn what_somebody_else_made_by_one_of_our_names_is_never_touched() {
+    let stage = STAGE.alone();
+    settle(&stage);
+    let billing = "
+apiVersion: cra.diagrid.io/v1beta1
+kind: AppIdentity
+metadata: {name: billing, namespace: prj-shop}
+";
+    for kind in ["Service", "Deployment"] {
+        stage.apply(&squatter(kind, "prj-shop", "billing-dapr").to_string());
+        stage.apply(billing);
+        let app = ("AppIdentity", PROJECT, "billing");
+        let message = stage.told(SOON, app, "Stalled", "NameTaken");
+        assert!(message.contains(&format!("{kind} prj-shop/billing-dapr")), "{message}");
+        stage.delete(app.0, app.1, app.2);
+        stage.delete(kind, PROJECT, "billing-dapr");
+        for kind in ["AppIdentity", "Service", "Deployment", "Configuration"] {
+            let name = if kind == "AppIdentity" { "billing" } else { "billing-dapr" };
+            stage.gone(SOON, kind, PROJECT, name);
+        }
+    }
+
+    let dapr = |on: bool| {
+        let dapr = if on { json!({"version": "1.18.3"}) } else { Value::Null };
+        stage.edit("Region", None, "eu", &json!({"spec": {"dapr": dapr}}));
+    };
+    for (kind, name) in [
+        ("ConfigMap", "dapr-trust-bundle"),
+        ("PodDisruptionBudget", "dapr-sentry"),
+        ("StatefulSet", "dapr-placement-server"),
+    ] {
+        dapr(false);
+        stage.gone(SOON, kind, Some(DAPR), name);
+        stage.apply(&squatter(kind, DAPR, name).to_string());
+        dapr(true);
+        let message = stage.told(SOON, ("Region", None, "eu"), "Stalled", "NameTaken");
+        assert!(message.contains(&format!("{kind} {DAPR}/{name}")), "{message}");
+        stage.delete(kind, Some(DAPR), name);
+    }
+    settle(&stage);
+}

@@ -278,6 +278,12 @@ fn takes(stage: &Installation, name: &str, object: &Value) -> bool {
     applied.is_ok()
 }
 
+fn runs_dapr(world: &str) -> bool {
+    documents(world)
+        .iter()
+        .any(|object| object["kind"] == "Region" && object["spec"]["dapr"].is_object())
+}
+
 fn is_ours(object: &Value) -> bool {
     text(&object["apiVersion"]).starts_with("cra.diagrid.io/")
 }
@@ -299,7 +305,9 @@ fn clear(stage: &Installation, objects: &[Value]) {
 fn every_snapshot_is_what_the_controllers_send_and_say() {
     let stage = STAGE.alone();
     let mut refused = Vec::new();
-    let worlds = snapshots();
+    let mut worlds = snapshots();
+    // With Dapr a world is Ready only where pods run, and its root is drawn: tests/dapr_objects.rs holds those.
+    worlds.retain(|(_, world)| !runs_dapr(world));
     assert!(worlds.len() >= 40, "only {} snapshots", worlds.len());
     for (number, (name, world)) in worlds.iter().enumerate() {
         let suffix = format!("-{number}x");
