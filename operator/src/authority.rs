@@ -47,7 +47,7 @@ pub(crate) fn renewed(
 ///
 /// # Errors
 /// What is wrong with the authority, for people.
-pub(crate) fn expand(authority: &Authority) -> Result<Validity, String> {
+pub(crate) fn validity(authority: &Authority) -> Result<Validity, String> {
     let key = |name: &str, key: &SecretBytes| {
         KeyPair::from_pem(&String::from_utf8_lossy(&key.0))
             .map_err(|_| format!("{name} is no key as PEM"))
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_issuer_is_valid_for_a_year_from_the_day_before() {
-        let validity = expand(&made("eu.example.com", now()).unwrap()).unwrap();
+        let validity = validity(&made("eu.example.com", now()).unwrap()).unwrap();
         assert_eq!(validity.from.to_string(), "2026-01-01T00:00:00Z");
         assert_eq!(validity.until.to_string(), "2027-01-02T00:00:00Z");
     }
@@ -149,8 +149,8 @@ mod tests {
     fn what_is_no_certificate_is_named() {
         let authority = made("eu.example.com", now()).unwrap();
         let broken = Authority { issuer: "none".into(), ..authority.clone() };
-        assert_eq!(expand(&broken), Err("issuer.crt is no certificate as PEM".into()));
+        assert_eq!(validity(&broken), Err("issuer.crt is no certificate as PEM".into()));
         let broken = Authority { root_key: SecretBytes(b"none".to_vec().into()), ..authority };
-        assert_eq!(expand(&broken), Err("ca.key is no key as PEM".into()));
+        assert_eq!(validity(&broken), Err("ca.key is no key as PEM".into()));
     }
 }

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value, json};
 
-use crate::{Invalid, mutant};
+use crate::{Invalid, mutant, stream};
 
 /// Which conditions a kind needs before it can be Ready, the most telling first: the first one that is
 /// not True gives Ready its reason.
@@ -30,6 +30,25 @@ pub fn notes(kind: &str) -> &'static [(&'static str, &'static str)] {
         "Region" => &[("NetworkPolicyEnforced", "Enforced")],
         _ => &[],
     }
+}
+
+/// Which conditions of a kind another process writes, under a manager of its own, and only where there is something to
+/// say. While one is False the object is not Ready.
+pub fn others(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "AppIdentity" => &[stream::report::CONDITION],
+        _ => &[],
+    }
+}
+
+/// A status without the conditions of [`others`]: as much of it as [`fold`] makes.
+pub fn own(kind: &str, mut status: Value) -> Value {
+    if let Some(conditions) = status["conditions"].as_array_mut() {
+        let other =
+            |condition: &Value| others(kind).iter().any(|type_| condition["type"] == *type_);
+        conditions.retain(|condition| !other(condition));
+    }
+    status
 }
 
 /// What one controller says of one object.
@@ -161,6 +180,13 @@ fn summary(spoken: &Spoken<'_>, silent: &[&str]) -> Vec<Condition> {
             with("Ready", "False", problem.reason, problem.message.clone()),
             with("Reconciling", "True", problem.reason, problem.message.clone()),
         ];
+    }
+    let told = others(spoken.kind).iter().filter_map(|type_| standing(spoken.standing, type_));
+    if let Some(told) = told.into_iter().find(|told| told.status == "False") {
+        let with = |type_, status| {
+            condition(type_, status, &told.reason, told.message.clone(), spoken.generation)
+        };
+        return vec![with("Ready", "False"), with("Reconciling", "True")];
     }
     if !silent.is_empty() {
         let message = format!("waiting for {}", silent.join(", "));
@@ -334,6 +360,37 @@ mod tests {
         let times = |type_| super::standing(&flipped, type_).unwrap().last_transition_time.0;
         assert_eq!(times("NetworkReady"), at(99));
         assert_eq!(times("NamespaceReady"), at(10));
+    }
+
+    #[test]
+    fn what_another_process_says_counts_for_ready_and_is_left_to_it() {
+        let verdicts: BTreeMap<_, _> =
+            [("IdentityReady", said(1, None)), ("ServerReady", said(1, None))].into();
+        let app = |status: &str, reason: &str| {
+            let theirs = json!({"type": "ComponentsReady", "status": status, "reason": reason,
+                "message": "mend it", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let standing = json!({"conditions": [theirs]});
+            let spoken = Spoken {
+                kind: "AppIdentity",
+                generation: 1,
+                standing: &standing,
+                verdicts: &verdicts,
+                impatient: false,
+                now: at(1),
+            };
+            fold(&spoken).unwrap()
+        };
+        let withheld = app("False", "SecretMissing");
+        assert_eq!(status_of(&withheld, "Ready"), Some(("False".into(), "SecretMissing".into())));
+        assert!(status_of(&withheld, "Reconciling").is_some());
+        assert_eq!(status_of(&withheld, "ComponentsReady"), None);
+        assert_eq!(
+            status_of(&app("True", "Ready"), "Ready"),
+            Some(("True".into(), "Ready".into()))
+        );
+        let mut both = withheld.clone();
+        both["conditions"].as_array_mut().unwrap().push(json!({"type": "ComponentsReady"}));
+        assert_eq!(own("AppIdentity", both), withheld);
     }
 
     #[test]

@@ -49,7 +49,7 @@ enum Format {
 #[derive(Args, Debug)]
 struct Agent {
     /// The controllers to run.
-    #[arg(long, value_delimiter = ',', default_values = controllers::DEFAULT, value_parser = controllers::ALL)]
+    #[arg(long, value_delimiter = ',', default_values = controllers::DEFAULT.iter().copied(), value_parser = controllers::ALL)]
     controllers: Vec<String>,
     /// The namespace of the release; the Lease lies there.
     #[arg(long, env = "POD_NAMESPACE", default_value = "catalyst-system")]

@@ -44,19 +44,8 @@ pub const ALL: [&str; 11] = [
     "secret",
 ];
 
-/// What runs where nothing else is asked for: `secret` has a process and an account of its own.
-pub const DEFAULT: [&str; 10] = [
-    "region",
-    "enforcement",
-    "trust",
-    "dapr",
-    "project",
-    "namespace",
-    "network",
-    "egress",
-    "identity",
-    "server",
-];
+/// What runs where nothing else is asked for: `secret`, the last, has a process and an account of its own.
+pub const DEFAULT: &[&str] = ALL.split_at(ALL.len() - 1).0;
 
 /// What controllers are told at start.
 #[derive(Clone, Debug)]

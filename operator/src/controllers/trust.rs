@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::all;
-use crate::authority::{expand, made, renewed};
+use crate::authority::{made, renewed, validity};
 use crate::kernel::{Cache, Error, Kernel, Reconcile, Secrets};
 
 struct Controller {
@@ -50,12 +50,12 @@ impl Reconcile for Controller {
         let Some(authority) = Authority::read(|key| stands.remove(key)) else {
             return Ok(unreadable("a key of it is missing".into()));
         };
-        let validity = match expand(&authority) {
-            Ok(validity) => validity,
+        let valid = match validity(&authority) {
+            Ok(valid) => valid,
             Err(fault) => return Ok(unreadable(fault)),
         };
-        let authority = if validity.is_due(now) {
-            tracing::info!(until = %validity.until, "issuer renewed");
+        let authority = if valid.is_due(now) {
+            tracing::info!(until = %valid.until, "issuer renewed");
             renewed(domain, authority, now)?
         } else {
             authority

@@ -95,9 +95,12 @@ impl<K: Primary> Hub<K> {
         });
         let weak = Arc::downgrade(&hub);
         store.listen(move |news| {
-            if let (News::Changed(change), Some(hub)) = (news, weak.upgrade())
-                && let (Some(old), None) = (change.old, change.new)
-            {
+            let (News::Changed(change), Some(hub)) = (news, weak.upgrade()) else { return };
+            // Another process may have said something of it.
+            if change.new.is_some() && !readiness::others(&K::kind(&())).is_empty() {
+                hub.queue.add_after(change.place.clone(), COALESCE);
+            }
+            if let (Some(old), None) = (change.old, change.new) {
                 let uid = old.meta().uid.clone().unwrap_or_default();
                 hub.said.lock().unwrap_or_else(PoisonError::into_inner).remove(&uid);
             }
@@ -135,7 +138,12 @@ impl<K: Primary> Hub<K> {
         }
         let standing = serde_json::to_value(&*primary).ok()?["status"].take();
         let status = match self.fold(&primary, &standing) {
-            Ok(status) if status == standing && !mutant("say-it-again") => return None,
+            Ok(status)
+                if status == readiness::own(&K::kind(&()), standing.clone())
+                    && !mutant("say-it-again") =>
+            {
+                return None;
+            }
             Ok(status) => status,
             Err(wait) => return wait,
         };
@@ -200,7 +208,8 @@ impl<K: Primary> Hub<K> {
             None => return Ok(status),
         };
         let wait = least.saturating_sub(passed);
-        if wait.is_zero() || status == *standing { Ok(status) } else { Err(Some(wait)) }
+        let same = || status == readiness::own(&K::kind(&()), standing.clone());
+        if wait.is_zero() || same() { Ok(status) } else { Err(Some(wait)) }
     }
 
     /// Of how many objects a condition is true, false, unknown.

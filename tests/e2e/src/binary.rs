@@ -68,15 +68,17 @@ fn profile() -> PathBuf {
 }
 
 /// Panics with what to run, if something is missing or older than its sources. Cargo writes these beside the program:
-/// `<program>: <source> <source> ...`.
+/// `<program>: <source> <source> ...`. What is generated in cargo's own folder is none: cargo may write it again, the same,
+/// and what it is made from is in the list too.
 fn must_be_current(made: &Path, record: &Path, by: &str) {
     let record = fs::read_to_string(record).unwrap_or_default();
     let sources = record.split_once(": ").map_or("", |(_, sources)| sources);
     let at = modified(made);
-    let newer = sources.split_whitespace().find(|source| modified(Path::new(source)) > at);
+    let mut written = sources.split_whitespace().map(Path::new);
+    let newer = written.find(|source| !source.starts_with(profile()) && modified(source) > at);
     let problem = match (at, newer) {
         (None, _) => "is missing".to_owned(),
-        (_, Some(source)) => format!("is older than {source}"),
+        (_, Some(source)) => format!("is older than {}", source.display()),
         _ => return,
     };
     panic!("{} {problem}; run {by} first", made.display());

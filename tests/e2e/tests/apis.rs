@@ -113,10 +113,11 @@ scopes: [payments]
 fn served() -> Installation {
     let installation = Installation::with_dapr();
     // By default no server gets a store of its own environment, and there is no other store of secrets here.
-    let argument = r#"{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--refuse-types=none"}"#;
-    installation.kubectl(&format!(
-        "patch deployment config-stream -n catalyst-dapr --type=json -p [{argument}]"
-    ));
+    let chart = repository("charts/catalyst");
+    let namespace = ["-n", "catalyst-system", "--reuse-values"];
+    let upgrade =
+        ["upgrade", "catalyst", &chart.to_string_lossy(), "--set-json=configStream.refuseTypes=[]"];
+    installation.helm(&[upgrade.as_slice(), &namespace].concat());
     installation.kubectl("rollout status -n catalyst-dapr deployment/config-stream --timeout=60s");
     let stores = installation.control_plane.node().stores().expect("databases");
     stores.admit("shop", "secret").expect("a user");
@@ -383,4 +384,46 @@ fn an_app_of_another_project_can_not_be_invoked() {
     assert!(stage.seen(PAYMENTS, "/burgle").is_empty());
     // Its own server works.
     stage.dapr(RIVAL, "GET", "/v1.0/invoke/orders/method/own", "").with(200);
+}
+
+#[test]
+fn a_component_that_can_not_work_stops_no_server_and_one_without_its_secret_is_named_until_it_has_it()
+ {
+    let stage = STAGE.shared();
+    let bad = r"
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: of-no-type, namespace: prj-shop}
+spec: {type: state.nosuch, version: v1, metadata: []}
+scopes: [ledger]
+---
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: late, namespace: prj-shop}
+spec:
+  type: state.in-memory
+  version: v1
+  metadata:
+  - {name: password, secretKeyRef: {name: late, key: password}}
+scopes: [ledger]
+";
+    stage.apply(bad);
+    let app = ("AppIdentity", Some("prj-shop"), "ledger");
+    let message = stage.told(LOADED, app, "Reconciling", "SecretMissing");
+    assert!(message.contains("Component \"late\""), "{message}");
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "late", "namespace": "prj-shop"}, "stringData": {"password": "known"},
+    });
+    stage.apply(&secret.to_string());
+    stage.ready(app.0, app.1, app.2);
+    until(LOADED, "the server has the component", || {
+        let metadata = stage.dapr(LEDGER, "GET", "/v1.0/metadata", "").json();
+        let mut loaded = metadata["components"].as_array().into_iter().flatten();
+        let has = loaded.any(|component| component["name"] == "late");
+        if has { Ok(()) } else { Err(format!("{metadata:#}")) }
+    });
+    let pods = stage.list("Pod", Some("prj-shop"), "cra.diagrid.io/app=ledger");
+    assert!(!pods.is_empty());
+    assert!(pods.iter().all(|pod| pod["status"]["containerStatuses"][0]["restartCount"] == 0));
 }
